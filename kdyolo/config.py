@@ -1,0 +1,254 @@
+"""Settings of a run: pydantic models, a YAML file and `-S key=value` over them, and a stable hash of any part."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from kdyolo.errors import ConfigError
+from kdyolo.yamlio import load_mapping, parse_yaml
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+class Settings(BaseModel):
+    """Base of all sections: unknown keys are errors, values are checked on assignment."""
+
+    model_config = ConfigDict(extra="forbid", validate_assignment=True, allow_inf_nan=False)
+
+
+class DataSettings(Settings):
+    """Where the images are."""
+
+    source: Path | None = Field(None, description="folder or data.yaml of the labelled data set")
+    format: Literal["auto", "yolo", "voc"] = Field("auto", description="how the labels are written")
+    allow_outside: bool = Field(False, description="accept paths in data.yaml that lead out of its folder")
+
+
+class AuditSettings(Settings):
+    """What counts as a bad image or label, and how much of it is too much."""
+
+    max_bad_fraction: Fraction = Field(0.1, description="share of quarantined images above which the split fails")
+    require_labels: bool = Field(False, description="quarantine images without a label file")
+    bad_label: Literal["drop_image", "drop_line"] = Field(
+        "drop_image", description="what a bad label line takes with it: its whole image, or only itself"
+    )
+    min_side: int = Field(10, ge=1, description="smaller images are quarantined (px)")
+    max_pixels: int = Field(50_000_000, ge=1, description="larger images are quarantined (px)")
+    max_aspect: float = Field(50.0, ge=1, description="longer strips are quarantined (long side / short side)")
+
+
+class SplitSettings(Settings):
+    """How images are divided."""
+
+    ratios: tuple[float, float, float] = Field((0.7, 0.15, 0.15), description="shares of train, val, test; sum 1")
+    keep_splits: bool = Field(False, description="keep the splits the data set came with")
+
+    @field_validator("ratios")
+    @classmethod
+    def _sum_to_one(cls, ratios: tuple[float, float, float]) -> tuple[float, float, float]:
+        if min(ratios) <= 0 or abs(sum(ratios) - 1) > 1e-6:
+            raise ValueError("train, val and test ratios must each be above 0 and sum to 1")
+        return ratios
+
+
+class AugmentSettings(Settings):
+    """Augmentation of training images, in the names and units of the ultralytics package."""
+
+    degrees: float = Field(0.0, ge=0, le=180, description="rotation (+/- degrees)")
+    translate: Fraction = Field(0.1, description="shift (+/- share of the image)")
+    scale: float = Field(0.5, ge=0, description="zoom (+/- gain)")
+    fliplr: Fraction = Field(0.5, description="chance of a left-right flip")
+    flipud: Fraction = Field(0.0, description="chance of an up-down flip")
+    mosaic: Fraction = Field(1.0, description="chance of four images in one")
+    mixup: Fraction = Field(0.0, description="chance of blending two images")
+    hsv_h: Fraction = Field(0.015, description="hue (+/- share)")
+    hsv_s: Fraction = Field(0.7, description="saturation (+/- share)")
+    hsv_v: Fraction = Field(0.4, description="brightness (+/- share)")
+
+
+class TrainSettings(Settings):
+    """One training. The optimiser is fixed, not chosen by data size, so that two arms stay comparable."""
+
+    model: str = Field("yolov5n", description="yolov5n, s, m, l or x")
+    weights: Path | None = Field(None, description="start from this checkpoint instead of the official one")
+    from_scratch: bool = Field(False, description="start from random weights")
+    epochs: int = Field(10, ge=1, description="passes over the training images")
+    imgsz: int = Field(640, ge=32, le=4096, description="image size (px, a multiple of 32)")
+    batch: int = Field(5, ge=1, description="images a step")
+    optimizer: Literal["AdamW", "Adam", "SGD", "RMSProp", "NAdam", "RAdam", "Adamax"] = Field(
+        "AdamW", description="never 'auto', which changes with the number of images"
+    )
+    lr0: float = Field(0.001, gt=0, description="learning rate after the warm-up")
+    lrf: float = Field(0.01, gt=0, description="last learning rate as a share of lr0")
+    cos_lr: bool = Field(False, description="cosine instead of linear decay")
+    momentum: Fraction = Field(0.937, description="momentum, or beta1 of Adam")
+    weight_decay: float = Field(0.0005, ge=0, description="L2 penalty")
+    warmup_epochs: float = Field(3.0, ge=0, description="epochs of rising learning rate")
+    nbs: int | None = Field(None, ge=1, description="images an optimiser step (gradients accumulate); null: batch")
+    close_mosaic: int = Field(10, ge=0, description="last epochs without mosaic (at most a quarter of all)")
+    patience: int = Field(0, ge=0, description="stop after so many epochs without gain; 0: never")
+    augment: AugmentSettings = Field(default_factory=AugmentSettings, description="augmentation")
+
+    @field_validator("imgsz")
+    @classmethod
+    def _multiple_of_stride(cls, imgsz: int) -> int:
+        if imgsz % 32:
+            raise ValueError(f"must be a multiple of 32; nearest: {max(32, round(imgsz / 32) * 32)}")
+        return imgsz
+
+
+class TeacherSettings(TrainSettings):
+    """The large model."""
+
+    model: str = Field("yolov5x", description="yolov5n, s, m, l or x")
+    checkpoint: Path | None = Field(None, description="adopt this trained teacher instead of training one")
+    map_classes: dict[str, str] | None = Field(
+        None, description="the adopted teacher's class names -> the data set's class names"
+    )
+
+
+class PseudoSettings(Settings):
+    """How the teacher writes labels."""
+
+    images: Path | None = Field(None, description="folder of unlabelled images to label as well")
+    conf: float | dict[str, float] | None = Field(
+        None, description="score threshold, one or per class; null: best F1 per class on the validation split"
+    )
+    iou: Fraction = Field(0.7, description="NMS threshold")
+    imgsz: int | None = Field(None, ge=32, description="image size (px); null: the teacher's")
+    augment: bool = Field(False, description="test-time augmentation: slower, sometimes better labels")
+    min_map50: Fraction = Field(0.1, description="a teacher below this on the validation split does not label")
+
+
+class StudentSettings(TrainSettings):
+    """The small model, and its control, which differs in its labels only."""
+
+    labels: Literal["pseudo", "gt", "gt+pseudo"] = Field("pseudo", description="which labels the student learns")
+
+
+class CompareSettings(Settings):
+    """How the arms are measured on the test split."""
+
+    conf: Fraction = Field(0.001, description="lowest score that counts for mAP")
+    iou: Fraction = Field(0.7, description="NMS threshold")
+    timed_images: int = Field(60, ge=50, description="images timed per model, one at a time")
+    warmup_images: int = Field(10, ge=1, description="images run before timing starts")
+    examples: int = Field(8, ge=0, description="test images shown in the report")
+
+
+class RuntimeSettings(Settings):
+    """The machine; changing these never reruns a finished stage, except precision."""
+
+    device: str = Field("auto", description="auto, cpu, cuda or a CUDA index")
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        "auto", description="auto: bf16 on processors that have it, mixed precision on CUDA"
+    )
+    threads: int | None = Field(None, ge=1, description="CPU threads; null: all physical cores")
+    workers: int = Field(4, ge=0, description="loader processes (CUDA only)")
+    offline: bool = Field(False, description="never use the network, not even for official weights")
+    track: list[Literal["tensorboard", "mlflow", "wandb"]] = Field(
+        default_factory=list, description="experiment trackers to report to"
+    )
+
+
+class Config(Settings):
+    """Everything that decides a run."""
+
+    seed: int = Field(0, ge=0, description="seed of splits, weights and shuffling")
+    data: DataSettings = Field(default_factory=DataSettings, description="the data set")
+    audit: AuditSettings = Field(default_factory=AuditSettings, description="checks of images and labels")
+    split: SplitSettings = Field(default_factory=SplitSettings, description="train / val / test")
+    teacher: TeacherSettings = Field(default_factory=TeacherSettings, description="the large model")
+    pseudo: PseudoSettings = Field(default_factory=PseudoSettings, description="the teacher's labels")
+    student: StudentSettings = Field(default_factory=StudentSettings, description="the small model and its control")
+    compare: CompareSettings = Field(default_factory=CompareSettings, description="the measurement")
+    runtime: RuntimeSettings = Field(default_factory=RuntimeSettings, description="the machine")
+
+
+def load_config(
+    file: Path | None = None,
+    assignments: Iterable[str] = (),
+    overrides: Mapping[str, Any] | None = None,
+    base: Config | None = None,
+) -> Config:
+    """Resolve settings; later sources win: defaults, `base`, `file`, `assignments`, `overrides`.
+
+    Args:
+        file: YAML file with any part of the settings.
+        assignments: ``key.path=value`` texts, split on the first ``=``; the value is read as YAML.
+        overrides: dotted key -> value, from command-line flags; None values are left out.
+        base: settings to start from, for example those of an existing run.
+
+    Raises:
+        ConfigError: An unknown key (with the nearest known one), a wrong value, or a file that is no YAML mapping.
+    """
+    tree: dict[str, Any] = base.model_dump() if base else {}
+    if file is not None:
+        _merge(tree, load_mapping(file))
+    for text in assignments:
+        key, separator, value = text.partition("=")
+        if not separator or not key.strip():
+            raise ConfigError(f"-S {text!r} is not of the form key=value.", "For example: -S student.epochs=50")
+        _assign(tree, key.strip(), parse_yaml(value, f"the value of {key.strip()}") if value.strip() else None)
+    for key, value in (overrides or {}).items():
+        if value is not None:
+            _assign(tree, key, value)
+    try:
+        return Config.model_validate(tree)
+    except ValidationError as error:
+        raise _plain(error) from error
+
+
+def stable_hash(data: Any) -> str:
+    """sha256 (hex) of plain data: equal data give equal hashes on any machine, whatever the order of keys."""
+    text = json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _merge(tree: dict[str, Any], other: Mapping[str, Any]) -> None:
+    for key, value in other.items():
+        if isinstance(value, Mapping) and isinstance(tree.get(key), dict):
+            _merge(tree[key], value)
+        else:
+            tree[key] = value
+
+
+def _assign(tree: dict[str, Any], dotted: str, value: Any) -> None:
+    *parents, leaf = dotted.split(".")
+    for parent in parents:
+        child = tree.setdefault(parent, {})
+        if not isinstance(child, dict):
+            raise ConfigError(f"Unknown key: '{dotted}'.", f"'{parent}' is a single value.")
+        tree = child
+    tree[leaf] = value
+
+
+def _plain(error: ValidationError) -> ConfigError:
+    """Pydantic's report as one sentence per fault, with the nearest known key for an unknown one."""
+    lines, hint = [], "`kdyolo init` writes every setting with its meaning."
+    for fault in error.errors():
+        key = ".".join(str(part) for part in fault["loc"])
+        if fault["type"] == "extra_forbidden":
+            near = difflib.get_close_matches(key, known_keys(), n=1, cutoff=0.5)
+            lines.append(f"Unknown key: '{key}'." + (f" Did you mean '{near[0]}'?" if near else ""))
+        else:
+            message = fault["msg"].removeprefix("Value error, ")
+            lines.append(f"{key}: {message} (got {fault['input']!r}).")
+    return ConfigError(" ".join(lines), hint)
+
+
+def known_keys(model: type[BaseModel] = Config, prefix: str = "") -> list[str]:
+    """Every dotted key of the settings, sections included."""
+    keys = []
+    for name, field in model.model_fields.items():
+        keys.append(prefix + name)
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            keys += known_keys(field.annotation, f"{prefix}{name}.")
+    return keys

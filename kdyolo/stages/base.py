@@ -1,0 +1,68 @@
+"""What a stage is: where it writes, what it needs, what decides whether it must run again, and its work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from kdyolo.config import Config
+from kdyolo.progress import Progress
+from kdyolo.storage import RunDir
+
+
+@dataclass(frozen=True)
+class StageContext:
+    """What a stage works with.
+
+    Attributes:
+        run: The run directory; the stage writes only in its own folder.
+        config: All settings, resolved.
+        progress: Whom to tell.
+        force: The user asked to go on where the stage would refuse (for example a useless teacher).
+    """
+
+    run: RunDir
+    config: Config
+    progress: Progress
+    force: bool = False
+
+
+@dataclass(frozen=True)
+class StageResult:
+    """What a stage leaves.
+
+    Attributes:
+        outputs: Files whose sha256 goes into the record; a stage whose outputs changed runs again.
+        facts: Plain figures for the record: counts, hashes, seconds.
+        summary: One line for the person watching.
+    """
+
+    outputs: list[Path]
+    facts: dict[str, Any] = field(default_factory=dict)
+    summary: str = ""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step of the chain.
+
+    Attributes:
+        name: Folder in the run directory, and the stage's name in records.
+        command: The command-line verb that runs it.
+        needs: Names of stages whose outputs it reads.
+        settings: The part of the settings that decides its result, as plain JSON data.
+        inputs: Name -> fingerprint of files outside the run directory that decide its result.
+        versions: Packages whose version decides its result.
+        work: Does the work. After a crash it is called again with its folder as it was left, if nothing that
+            decides the result has changed; otherwise its folder is empty or absent.
+    """
+
+    name: str
+    command: str
+    needs: tuple[str, ...]
+    settings: Callable[[Config], dict[str, Any]]
+    inputs: Callable[[Config], dict[str, str]]
+    versions: tuple[str, ...]
+    work: Callable[[StageContext], StageResult]
