@@ -46,7 +46,7 @@ def area_xyxy(xyxy: Boxes) -> NDArray[np.float64]:
 
 
 def iou_matrix(a_xyxy: Boxes, b_xyxy: Boxes) -> NDArray[np.float64]:
-    """Intersection over union (N, M) in [0, 1] of two sets of corner boxes (N, 4) and (M, 4); 0 where both are empty."""
+    """Intersection over union (N, M) in [0, 1] of corner boxes (N, 4) and (M, 4); 0 where both are empty."""
     a, b = np.asarray(a_xyxy, dtype=np.float64).reshape(-1, 4), np.asarray(b_xyxy, dtype=np.float64).reshape(-1, 4)
     top_left = np.maximum(a[:, None, :2], b[None, :, :2])
     bottom_right = np.minimum(a[:, None, 2:], b[None, :, 2:])

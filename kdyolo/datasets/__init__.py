@@ -1,0 +1,1 @@
+"""Labelled images: formats, checks, splits that cannot leak, and the demo set."""

@@ -1,0 +1,1 @@
+"""Pseudo-labels: thresholds, tables, and merging with ground truth."""
