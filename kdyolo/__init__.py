@@ -1,1 +1,27 @@
 """kdyolo: distil a large YOLOv5 detector into a small one, and know whether it helped."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from kdyolo.api import compare, demo, pseudo_label, run, split, train_student, train_teacher
+
+__all__ = ["compare", "demo", "pseudo_label", "run", "split", "train_student", "train_teacher"]
+
+
+def __getattr__(name: str) -> Any:
+    # Lazily, so that the command line and every submodule start without what the API needs.
+    if name == "__version__":
+        import importlib.metadata
+
+        return importlib.metadata.version("kdyolo")
+    if name in __all__:
+        import kdyolo.api
+
+        return getattr(kdyolo.api, name)
+    raise AttributeError(f"module 'kdyolo' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), "__version__", *__all__])

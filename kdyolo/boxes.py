@@ -1,10 +1,13 @@
-"""Box formats and geometry, numpy only.
+"""Box formats, geometry and the two sets of boxes an image has: found and true. Numpy only.
 
 Formats, always (N, 4) float arrays: ``xyxy`` corners in pixels; ``xywh`` centre and size in pixels;
 ``xyxyn`` / ``xywhn`` the same divided by image width and height, in [0, 1].
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,4 +55,37 @@ def iou_matrix(a_xyxy: Boxes, b_xyxy: Boxes) -> NDArray[np.float64]:
     bottom_right = np.minimum(a[:, None, 2:], b[None, :, 2:])
     intersection = np.prod(np.maximum(bottom_right - top_left, 0), axis=2)
     union = area_xyxy(a)[:, None] + area_xyxy(b)[None, :] - intersection
-    return np.divide(intersection, union, out=np.zeros_like(union), where=union > 0)
+    iou: NDArray[np.float64] = np.divide(intersection, union, out=np.zeros_like(union), where=union > 0)
+    return iou
+
+
+@dataclass(frozen=True)
+class Detections:
+    """What a model found in one image.
+
+    Attributes:
+        xyxy: (N, 4) corners in pixels of the image as displayed, that is, after its EXIF orientation is applied.
+        score: (N,) confidences in [0, 1].
+        cls: (N,) class indices.
+    """
+
+    xyxy: NDArray[Any]
+    score: NDArray[Any]
+    cls: NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What is labelled in one image.
+
+    Attributes:
+        xyxy: (M, 4) corners in pixels of the image as displayed.
+        cls: (M,) class indices.
+        width: Image width (px).
+        height: Image height (px).
+    """
+
+    xyxy: NDArray[Any]
+    cls: NDArray[Any]
+    width: int
+    height: int

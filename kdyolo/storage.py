@@ -245,6 +245,13 @@ class RunDir:
                 owner_file.unlink(missing_ok=True)
             lock.release()
 
+    def holder(self) -> dict[str, Any] | None:
+        """Who holds the run: pid, host, command, started; None if nobody does, as far as this host can tell."""
+        owner_file = self.root / "lock.json"
+        owner = _read_owner(owner_file) if owner_file.exists() else {}
+        here = owner.get("host") == socket.gethostname()
+        return None if not owner or (here and not psutil.pid_exists(owner.get("pid", -1))) else owner
+
 
 def free_name(path: Path) -> Path:
     """`path` with the first free ``-<n>`` behind it, n counting from 1."""

@@ -1,1 +1,1 @@
-"""From the files of a run to tables, plots and pages; never touches a model."""
+"""The report of a run: what its files say as tables, plots and one self-contained page. Never opens a model."""

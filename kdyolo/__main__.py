@@ -1,0 +1,5 @@
+"""``python -m kdyolo``."""
+
+from kdyolo.cli.main import main
+
+main()

@@ -1,0 +1,193 @@
+"""The Python API: one function per command, with the same meaning and the same errors (`kdyolo.errors`)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from kdyolo.errors import StageError
+from kdyolo.pipeline import chain, execute, resolve
+from kdyolo.progress import Progress
+from kdyolo.storage import RunDir, StageRecord, free_name
+
+DEMO_PRESET = Path(__file__).with_name("presets") / "demo.yaml"
+DEMO_IMGSZ = 320
+
+
+def run(
+    source: str | Path | None = None,
+    run: str | Path = "runs/run",
+    *,
+    config: Path | None = None,
+    settings: Mapping[str, Any] | None = None,
+    resume: bool = False,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Run the whole chain; what is finished and unchanged is skipped.
+
+    Args:
+        source: Data set: a folder or a data.yaml. None: that of the existing run.
+        run: Run directory. An existing run keeps its settings where the arguments say nothing else.
+        config: YAML file of settings.
+        settings: Dotted key -> value, for example ``{"student.epochs": 50}``; wins over `config`.
+        resume: Redo finished stages whose settings, data or packages changed.
+        force: Move an old run aside and start anew.
+        progress: Whom to tell; nobody by default.
+
+    Returns:
+        What ``report/summary.json`` says.
+
+    Raises:
+        KdyoloError: See `kdyolo.errors`.
+    """
+    return _chain(source, run, config, settings, resume, force, progress)
+
+
+def split(
+    source: str | Path | None = None,
+    run: str | Path = "runs/run",
+    *,
+    config: Path | None = None,
+    settings: Mapping[str, Any] | None = None,
+    resume: bool = False,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> StageRecord:
+    """Check a data set and divide it into train, val and test. Arguments and errors as for `run`."""
+    values = {**(settings or {}), **_source(source)}
+    return _stage("split", run, config, values, resume, force, progress)
+
+
+def train_teacher(
+    run: str | Path,
+    *,
+    config: Path | None = None,
+    settings: Mapping[str, Any] | None = None,
+    resume: bool = False,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> StageRecord:
+    """Train the large model, or adopt ``teacher.checkpoint``. Arguments and errors as for `run`."""
+    return _stage("teacher", run, config, settings, resume, force, progress)
+
+
+def pseudo_label(
+    run: str | Path,
+    *,
+    config: Path | None = None,
+    settings: Mapping[str, Any] | None = None,
+    resume: bool = False,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> StageRecord:
+    """Let the teacher label the training images. With `force` even a weak one does. Else as for `run`."""
+    return _stage("pseudo", run, config, settings, resume, force, progress)
+
+
+def train_student(
+    run: str | Path,
+    *,
+    baseline: bool = False,
+    config: Path | None = None,
+    settings: Mapping[str, Any] | None = None,
+    resume: bool = False,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> StageRecord:
+    """Train the small model, or with `baseline` its control, which never meets the teacher. Else as for `run`."""
+    return _stage("baseline" if baseline else "student", run, config, settings, resume, force, progress)
+
+
+def compare(
+    run: str | Path,
+    *,
+    config: Path | None = None,
+    settings: Mapping[str, Any] | None = None,
+    resume: bool = False,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> StageRecord:
+    """Measure all models on the test split and build the report. Arguments and errors as for `run`."""
+    return _stage("compare", run, config, settings, resume, force, progress)
+
+
+def demo(
+    run: str | Path = "runs/demo",
+    *,
+    settings: Mapping[str, Any] | None = None,
+    resume: bool = False,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Draw the demo data set beside the run and run the chain on it. Arguments and errors as for `run`."""
+    return _chain(demo_data(RunDir(run)), run, DEMO_PRESET, settings, resume, force, progress)
+
+
+def demo_folder(run: RunDir) -> Path:
+    """Where the demo data set of a run is, or will be."""
+    return run.root.with_name(f"{run.root.name}-data")
+
+
+def demo_data(run: RunDir) -> Path:
+    """The demo data set of a run, drawn if it is not there yet."""
+    from kdyolo.datasets.demo import generate
+
+    folder = demo_folder(run)
+    if (folder / "data.yaml").is_file():  # the last thing `generate` writes
+        return folder
+    if folder.exists() and any(folder.iterdir()):
+        folder.rename(free_name(folder))
+    return generate(folder, imgsz=DEMO_IMGSZ, seed=0)
+
+
+def read_summary(run: RunDir) -> dict[str, Any]:
+    """What ``report/summary.json`` says.
+
+    Raises:
+        StageError: There is no report, or it cannot be read.
+    """
+    try:
+        data = json.loads((run.root / "report" / "summary.json").read_bytes())
+    except (OSError, ValueError) as error:
+        raise StageError(f"{run.root} has no readable report.", "`kdyolo compare` builds it anew.") from error
+    if not isinstance(data, dict):
+        raise StageError(f"The report of {run.root} is not one of ours.", "`kdyolo compare` builds it anew.")
+    return data
+
+
+def _source(source: str | Path | None) -> dict[str, Any]:
+    return {} if source is None else {"data.source": Path(source)}
+
+
+def _chain(
+    source: str | Path | None,
+    run: str | Path,
+    config: Path | None,
+    settings: Mapping[str, Any] | None,
+    resume: bool,
+    force: bool,
+    progress: Progress | None,
+) -> dict[str, Any]:
+    folder = RunDir(run)
+    values = {**(settings or {}), **_source(source)}
+    resolved = resolve(folder, file=config, overrides=values, fresh=force and source is not None)
+    execute(folder, resolved, chain(), progress, resume=resume, force=force)
+    return read_summary(folder)
+
+
+def _stage(
+    name: str,
+    run: str | Path,
+    config: Path | None,
+    settings: Mapping[str, Any] | None,
+    resume: bool,
+    force: bool,
+    progress: Progress | None,
+) -> StageRecord:
+    folder = RunDir(run)
+    resolved = resolve(folder, file=config, overrides=settings)
+    execute(folder, resolved, chain(), progress, only=name, resume=resume, force=force)
+    return folder.require(name)

@@ -1,0 +1,165 @@
+"""The commands that work through the whole chain, and what they share with those of single stages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from kdyolo.cli import options as opt
+from kdyolo.cli.console import Console, open_console
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a command was asked to do.
+
+    Attributes:
+        run: Run directory.
+        only: The one stage to run; None: all.
+        file: YAML file of settings.
+        assignments: ``key=value`` texts.
+        flags: Dotted key -> value; None where a flag was not given.
+        resume: Redo finished work that changed.
+        force: Move old work aside.
+        dry_run: Only say what would be done.
+        fresh: Do not start from the settings of an existing run.
+    """
+
+    run: Path
+    only: str | None = None
+    file: Path | None = None
+    assignments: list[str] | None = None
+    flags: Mapping[str, Any] = field(default_factory=dict)
+    resume: bool = False
+    force: bool = False
+    dry_run: bool = False
+    fresh: bool = False
+
+
+def perform(request: Request, console: Console) -> None:
+    """Plan or execute a request and show what came of it."""
+    from kdyolo import pipeline
+    from kdyolo.cli import show
+    from kdyolo.storage import RunDir
+
+    run = RunDir(request.run)
+    config = pipeline.resolve(
+        run, file=request.file, assignments=request.assignments or (), overrides=request.flags, fresh=request.fresh
+    )
+    stages = pipeline.chain()
+    if request.dry_run:
+        show.plan(console, run, pipeline.plan(run, config, stages, only=request.only, force=request.force))
+        return
+    outcome = pipeline.execute(
+        run, config, stages, console, only=request.only, resume=request.resume, force=request.force
+    )
+    if request.only in (None, stages[-1].name):
+        show.comparison(console, run, outcome)
+    else:
+        show.stage(console, run, request.only, outcome)
+
+
+def run(
+    source: opt.Source = None,
+    run: Annotated[
+        Path | None,
+        typer.Option(
+            "--run", metavar="DIR", rich_help_panel=opt.RUN_PANEL, help="Run directory; runs/<SRC> if left out."
+        ),
+    ] = None,
+    resume: opt.Resume = False,
+    force: opt.Force = False,
+    dry_run: opt.DryRun = False,
+    config: opt.File = None,
+    set_: opt.Assignments = None,
+    seed: opt.Seed = None,
+    offline: opt.Offline = None,
+    precision: opt.Precision = None,
+    device: opt.Device = None,
+    track: opt.Track = None,
+    ratios: opt.Ratios = None,
+    keep_splits: opt.KeepSplits = None,
+    teacher_model: Annotated[
+        str | None, typer.Option(rich_help_panel=opt.TRAINING_PANEL, help="The large model, for example yolov5x.")
+    ] = None,
+    student_model: Annotated[
+        str | None, typer.Option(rich_help_panel=opt.TRAINING_PANEL, help="The small model, for example yolov5n.")
+    ] = None,
+    labels: opt.Labels = None,
+    epochs: opt.Epochs = None,
+    imgsz: opt.Imgsz = None,
+    batch: opt.Batch = None,
+    from_scratch: opt.FromScratch = None,
+    json: opt.Json = False,
+    quiet: opt.Quiet = False,
+) -> None:
+    """Run the whole chain: split, teacher, pseudo-labels, student, control, comparison."""
+    console = open_console(json=json, quiet=quiet)
+    flags = {
+        "data.source": source,
+        "seed": seed,
+        "split.ratios": opt.parse_ratios(ratios),
+        "split.keep_splits": keep_splits,
+        "teacher.model": teacher_model,
+        "student.model": student_model,
+        "student.labels": labels,
+        **opt.runtime(offline, precision, device, track),
+        **opt.for_both(epochs=epochs, imgsz=imgsz, batch=batch, from_scratch=from_scratch),
+    }
+    # With a data set given, --force means a new run; without one, the same run once more.
+    fresh = force and source is not None
+    folder = run or opt.default_run(source)
+    perform(Request(folder, None, config, set_, flags, resume, force, dry_run, fresh), console)
+
+
+def demo(
+    run: opt.Run = Path("runs/demo"),
+    resume: opt.Resume = False,
+    force: opt.Force = False,
+    set_: opt.Assignments = None,
+    json: opt.Json = False,
+    quiet: opt.Quiet = False,
+) -> None:
+    """Draw a small data set and run the whole chain on it, without any download."""
+    from kdyolo import api, pipeline
+    from kdyolo.storage import RunDir
+
+    console = open_console(json=json, quiet=quiet)
+    folder = RunDir(run)
+    source = api.demo_folder(folder)
+    request = Request(run, None, api.DEMO_PRESET, set_, {"data.source": source}, resume, force, fresh=force)
+    config = pipeline.resolve(folder, file=request.file, assignments=set_ or (), overrides=request.flags, fresh=force)
+    console.note(f"Demo data set: {source}")
+    api.demo_data(folder)
+    console.note(
+        f"Teacher {config.teacher.model}, student {config.student.model}, {config.teacher.epochs} and "
+        f"{config.student.epochs} epochs at {config.student.imgsz} px, to be quick. For the largest teacher: "
+        "`kdyolo demo --run runs/demo-x -S teacher.model=yolov5x`"
+    )
+    perform(request, console)
+
+
+def register(app: typer.Typer) -> None:
+    """Put the commands of this file into the app."""
+    opt.add(
+        app,
+        run,
+        (
+            "kdyolo run tomatoes",
+            "kdyolo run tomatoes --run runs/first --epochs 50 --imgsz 320",
+            "kdyolo run --run runs/first -S student.epochs=80 --resume",
+            "kdyolo run tomatoes --from-scratch --offline --dry-run",
+        ),
+        "What is finished and unchanged is skipped; what was interrupted goes on where it stopped. "
+        "An existing run keeps its settings where the command line says nothing else.",
+    )
+    opt.add(
+        app,
+        demo,
+        ("kdyolo demo", "kdyolo demo --run runs/demo-x -S teacher.model=yolov5x"),
+        "The data set is drawn beside the run directory, and used again if it is there.",
+    )

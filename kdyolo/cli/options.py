@@ -1,0 +1,184 @@
+"""Command-line flags used by more than one command, and the settings they stand for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from kdyolo.errors import ConfigError
+
+RUN_PANEL = "Run directory"
+SETTINGS_PANEL = "Settings"
+DATA_PANEL = "Data"
+TRAINING_PANEL = "Training"
+LABELLING_PANEL = "Labelling"
+OUTPUT_PANEL = "Output"
+
+Source = Annotated[
+    Path | None, typer.Argument(metavar="SRC", help="Data set: a folder or a data.yaml. Left out: that of the run.")
+]
+Run = Annotated[Path, typer.Option("--run", metavar="DIR", rich_help_panel=RUN_PANEL, help="Run directory.")]
+Resume = Annotated[
+    bool,
+    typer.Option(
+        "--resume",
+        rich_help_panel=RUN_PANEL,
+        help="Redo finished work whose settings, data or packages changed. Interrupted work goes on without it.",
+    ),
+]
+Force = Annotated[
+    bool, typer.Option("--force", rich_help_panel=RUN_PANEL, help="Move the old work aside and start anew.")
+]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", rich_help_panel=RUN_PANEL, help="Show what would be done; write nothing.")
+]
+File = Annotated[
+    Path | None,
+    typer.Option("-c", "--config", metavar="FILE", rich_help_panel=SETTINGS_PANEL, help="YAML file of settings."),
+]
+Assignments = Annotated[
+    list[str] | None,
+    typer.Option("-S", "--set", metavar="KEY=VALUE", rich_help_panel=SETTINGS_PANEL, help="One setting; repeatable."),
+]
+Seed = Annotated[int | None, typer.Option(rich_help_panel=SETTINGS_PANEL, help="Seed of splits, weights and order.")]
+Offline = Annotated[
+    bool | None, typer.Option("--offline", rich_help_panel=SETTINGS_PANEL, help="Never use the network.")
+]
+Precision = Annotated[
+    Literal["auto", "fp32", "bf16"] | None, typer.Option(rich_help_panel=SETTINGS_PANEL, help="Arithmetic of training.")
+]
+Device = Annotated[str | None, typer.Option(rich_help_panel=SETTINGS_PANEL, help="auto, cpu, cuda or a CUDA index.")]
+Track = Annotated[
+    list[str] | None,
+    typer.Option(rich_help_panel=SETTINGS_PANEL, help="tensorboard, mlflow or wandb; repeatable."),
+]
+Ratios = Annotated[
+    str | None, typer.Option(metavar="A,B,C", rich_help_panel=DATA_PANEL, help="Shares of train, val and test.")
+]
+KeepSplits = Annotated[
+    bool | None, typer.Option("--keep-splits", rich_help_panel=DATA_PANEL, help="Keep the splits the data came with.")
+]
+Format = Annotated[
+    Literal["auto", "yolo", "voc"] | None,
+    typer.Option("--format", rich_help_panel=DATA_PANEL, help="How labels are written."),
+]
+Labels = Annotated[
+    Literal["pseudo", "gt", "gt+pseudo"] | None,
+    typer.Option(rich_help_panel=TRAINING_PANEL, help="Which labels the student learns."),
+]
+Model = Annotated[
+    str | None, typer.Option(rich_help_panel=TRAINING_PANEL, help="yolov5n, yolov5s, yolov5m, yolov5l or yolov5x.")
+]
+Weights = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", rich_help_panel=TRAINING_PANEL, help="Start from this checkpoint."),
+]
+FromScratch = Annotated[
+    bool | None,
+    typer.Option("--from-scratch", rich_help_panel=TRAINING_PANEL, help="Start from random weights: no download."),
+]
+Epochs = Annotated[int | None, typer.Option(rich_help_panel=TRAINING_PANEL, help="Passes over the training images.")]
+Imgsz = Annotated[int | None, typer.Option(rich_help_panel=TRAINING_PANEL, help="Image size in pixels.")]
+Batch = Annotated[int | None, typer.Option(rich_help_panel=TRAINING_PANEL, help="Images a step.")]
+Json = Annotated[bool, typer.Option("--json", rich_help_panel=OUTPUT_PANEL, help="Print one JSON object.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", rich_help_panel=OUTPUT_PANEL, help="Show errors only.")]
+
+
+def examples(*commands: str) -> str:
+    """The head of a command's help."""
+    return "[bold]Examples[/bold]\n\n" + "\n".join(f"$ {command}" for command in commands) + "\n\n"
+
+
+def add(app: typer.Typer, command: Callable[..., None], shown: Sequence[str], more: str = "") -> None:
+    """Put a command into the app; its help is `shown`, examples of use, then its docstring, then `more`."""
+    name = command.__name__.replace("_", "-")
+    summary = (command.__doc__ or "").strip()
+    app.command(name, help=examples(*shown) + summary + (f"\n\n{more}" if more else ""), short_help=summary)(command)
+
+
+def runtime(offline: bool | None, precision: str | None, device: str | None, track: list[str] | None) -> dict[str, Any]:
+    """The flags about the machine as settings."""
+    return {
+        "runtime.offline": offline,
+        "runtime.precision": precision,
+        "runtime.device": device,
+        "runtime.track": track or None,
+    }
+
+
+def default_run(source: Path | None) -> Path:
+    """``runs/<name of the data set>``.
+
+    Raises:
+        ConfigError: There is no data set to name it after.
+    """
+    if source is None:
+        raise ConfigError("Neither a data set nor a run is given.", "`kdyolo run DATASET`, or `kdyolo run --run DIR`.")
+    full = source.absolute()
+    return Path("runs") / (full.parent.name if full.suffix in (".yaml", ".yml") else full.name)
+
+
+def parse_ratios(text: str | None) -> list[float] | None:
+    """'0.7,0.15,0.15' as three numbers.
+
+    Raises:
+        ConfigError: It is something else.
+    """
+    if text is None:
+        return None
+    try:
+        ratios = [float(part) for part in text.split(",")]
+    except ValueError:
+        ratios = []
+    if len(ratios) != 3:
+        raise ConfigError(f"--ratios {text!r} is not three numbers.", "For example: --ratios 0.7,0.15,0.15")
+    return ratios
+
+
+def parse_conf(text: str | None) -> float | dict[str, float] | None:
+    """'0.4', or 'early_blight=0.4,leaf_mold=0.3', as a number or a number per class.
+
+    Raises:
+        ConfigError: It is something else.
+    """
+    if text is None:
+        return None
+    try:
+        if "=" not in text:
+            return float(text)
+        pairs = [part.rpartition("=") for part in text.split(",")]
+        return {name.strip(): float(value) for name, _, value in pairs if name.strip() or value}
+    except ValueError:
+        raise ConfigError(
+            f"--conf {text!r} is neither a number nor class=number pairs.",
+            "For example: --conf 0.4, or --conf early_blight=0.4,leaf_mold=0.3",
+        ) from None
+
+
+def training(
+    role: str,
+    model: str | None,
+    weights: Path | None,
+    from_scratch: bool | None,
+    epochs: int | None,
+    imgsz: int | None,
+    batch: int | None,
+) -> dict[str, Any]:
+    """The flags about one training as settings of `role`, teacher or student."""
+    values = {
+        "model": model,
+        "weights": weights,
+        "from_scratch": from_scratch,
+        "epochs": epochs,
+        "imgsz": imgsz,
+        "batch": batch,
+    }
+    return {f"{role}.{name}": value for name, value in values.items()}
+
+
+def for_both(**values: Any) -> dict[str, Any]:
+    """Each value as a setting of the teacher and of the student."""
+    return {f"{role}.{name}": value for name, value in values.items() for role in ("teacher", "student")}

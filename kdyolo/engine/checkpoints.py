@@ -1,0 +1,191 @@
+"""Checkpoints: only known model classes are ever built from a file, and official weights come from one place."""
+
+from __future__ import annotations
+
+import shutil
+import zipfile
+from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+
+from kdyolo.config import TrainSettings
+from kdyolo.engine.environment import cache_folder, harden
+from kdyolo.errors import ConfigError, EnvironmentFault, UntrustedFileError
+from kdyolo.storage import atomic_path
+
+OFFICIAL_URL = "https://github.com/ultralytics/assets/releases/download/v8.4.0"
+SIZES = ("yolov5n", "yolov5s", "yolov5m", "yolov5l", "yolov5x")
+_NEXT = (
+    "Give a checkpoint trained with the ultralytics package (a 'u' variant such as yolov5xu.pt), or use --from-scratch."
+)
+
+
+def model_name(model: str) -> str:
+    """'yolov5x' from 'yolov5x', 'YOLOv5xu', 'yolov5x.pt' or 'x'.
+
+    Raises:
+        ConfigError: Not one of the five sizes.
+    """
+    name = model.lower().removesuffix(".pt").removesuffix(".yaml").removesuffix("u")
+    name = name if name.startswith("yolov5") else f"yolov5{name}"
+    if name not in SIZES:
+        raise ConfigError(f"Unknown model '{model}'.", f"Choose one of {', '.join(SIZES)}.")
+    return name
+
+
+def architecture(model: str) -> Path:
+    """Ultralytics' own description of a size; by its full path, so that no file of that name lying about is taken."""
+    harden()
+    from ultralytics.utils import ROOT
+
+    return Path(ROOT) / "cfg" / "models" / "v5" / f"{model_name(model)}.yaml"
+
+
+def load(path: Path) -> tuple[Any, dict[str, Any]]:
+    """Read a detection checkpoint without running anything it names.
+
+    Args:
+        path: A .pt file of the ultralytics package.
+
+    Returns:
+        The fp32 model in evaluation mode, and the checkpoint's dictionary.
+
+    Raises:
+        ConfigError: No such file, or a model that detects nothing.
+        UntrustedFileError: It names functions or classes beyond model parts, or is no such checkpoint (exit code 4).
+    """
+    if not path.is_file():
+        raise ConfigError(f"No checkpoint at {path}.", "Check the path.")
+    harden()
+    from ultralytics.nn.tasks import DetectionModel, load_checkpoint
+
+    _refuse_what_is_no_archive(path)
+    _refuse_foreign_imports(path)
+    try:
+        model, checkpoint = load_checkpoint(path)
+    except Exception as error:
+        # Damage and foreign content surface as a dozen kinds of error: for the user they are one.
+        raise UntrustedFileError(f"{_size(path)} is not a usable checkpoint: {_first_line(error)}", _NEXT) from error
+    if not isinstance(model, DetectionModel) or type(model.model[-1]).__name__ != "Detect":
+        raise ConfigError(f"{path} holds a {type(model).__name__}, not a detector.", _NEXT)
+    return model, checkpoint
+
+
+def save_stripped(source: Path, target: Path) -> None:
+    """Write the model of a training checkpoint, without optimiser or training state, atomically.
+
+    The result is a stock ultralytics checkpoint in half precision: plain ``YOLO(target)`` loads it.
+    """
+    import torch
+
+    model, checkpoint = load(source)
+    model.args = dict(model.args)
+    model.criterion = None
+    model.half().requires_grad_(False)
+    dropped = dict.fromkeys(("optimizer", "best_fitness", "stopper", "ema", "updates", "scaler"))
+    with atomic_path(target) as temporary:
+        torch.save({**checkpoint, **dropped, "epoch": -1, "model": model}, temporary)
+
+
+def official_weights(model: str, offline: bool) -> Path:
+    """The official pretrained checkpoint of a size, from the cache or the network.
+
+    Raises:
+        EnvironmentFault: It is not cached and cannot be fetched.
+    """
+    name = f"{model_name(model)}u.pt"
+    cached = cache_folder() / "weights" / name
+    if cached.is_file():
+        return cached
+    choice = f"Use --weights FILE with a checkpoint you have, or --from-scratch, or put {name} into {cached.parent}."
+    if offline:
+        raise EnvironmentFault(f"The official weights {name} are not in the cache and --offline is on.", choice)
+    import torch.hub
+
+    with atomic_path(cached) as temporary:
+        try:
+            torch.hub.download_url_to_file(f"{OFFICIAL_URL}/{name}", str(temporary), progress=False)
+        except URLError as error:
+            reason = _first_line(error)
+            raise EnvironmentFault(f"The official weights {name} could not be fetched ({reason}).", choice) from error
+    return cached
+
+
+def starting_point(settings: TrainSettings, offline: bool, section: str) -> Path | None:
+    """The checkpoint a training starts from: given, official, or None for random weights.
+
+    Raises:
+        ConfigError: Both a file and random weights are asked for.
+        EnvironmentFault: The official weights cannot be had.
+    """
+    if settings.weights and settings.from_scratch:
+        raise ConfigError(f"{section}.weights and {section}.from_scratch exclude each other.", "Choose one.")
+    if settings.from_scratch:
+        return None
+    if settings.weights:
+        load(settings.weights)
+        return settings.weights
+    return official_weights(settings.model, offline)
+
+
+def describe_architecture(model: Any) -> str:
+    """'yolov5m' where the model says so, else its number of parameters."""
+    described = model.yaml if isinstance(model.yaml, dict) else {}
+    stem, scale = Path(str(described.get("yaml_file", ""))).stem, str(described.get("scale", ""))
+    if stem.startswith("yolov5") and scale:
+        return f"yolov5{scale}"
+    return f"{sum(p.numel() for p in model.parameters()) / 1e6:.1f} M parameters"
+
+
+def adopt(source: Path, target: Path) -> None:
+    """Copy a checkpoint byte for byte, atomically."""
+    with atomic_path(target) as temporary:
+        shutil.copyfile(source, temporary)
+
+
+def _refuse_what_is_no_archive(path: Path) -> None:
+    head = path.open("rb").read(512)
+    if not head:
+        raise UntrustedFileError(f"{_size(path)} is empty.", _NEXT)
+    if head.lstrip()[:1] == b"<":
+        raise UntrustedFileError(f"{_size(path)} is a web page, not a checkpoint: a download went wrong.", _NEXT)
+    if not zipfile.is_zipfile(path):
+        raise UntrustedFileError(f"{_size(path)} is cut short, or is no PyTorch checkpoint.", _NEXT)
+    with zipfile.ZipFile(path) as archive:
+        if any(name.endswith("constants.pkl") for name in archive.namelist()):
+            raise UntrustedFileError(f"{_size(path)} is a TorchScript export, which cannot be trained.", _NEXT)
+
+
+def _refuse_foreign_imports(path: Path) -> None:
+    """List what the pickle would import, without importing it, and refuse anything but model parts."""
+    import torch
+
+    try:
+        names = torch.serialization.get_unsafe_globals_in_checkpoint(str(path))
+    except Exception as error:
+        raise UntrustedFileError(
+            f"{_size(path)} cannot be read as a checkpoint: {_first_line(error)}", _NEXT
+        ) from error
+    if any(name.startswith(("models.yolo.", "models.common.")) for name in names):
+        raise UntrustedFileError(
+            f"{path} comes from the original YOLOv5 repository, whose anchor-based models this tool cannot use.",
+            "Train or fetch the anchor-free 'u' variant with the ultralytics package, for example yolov5xu.pt.",
+        )
+    foreign = [name for name in names if not _is_model_part(name)]
+    if foreign:
+        raise UntrustedFileError(f"{path} would import {', '.join(sorted(foreign)[:8])}; it was not loaded.", _NEXT)
+
+
+def _is_model_part(name: str) -> bool:
+    plain = ("numpy.dtype", "numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar", "builtins.getattr")
+    modules = ("torch.nn.modules.", "ultralytics.nn.", "ultralytics.utils.", "ultralytics.yolo.utils.", "pathlib.")
+    return name in plain or name.startswith(modules)
+
+
+def _size(path: Path) -> str:
+    return f"{path} ({path.stat().st_size} bytes)"
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

@@ -1,0 +1,196 @@
+"""A trained model that finds boxes in images: one code path for pseudo-labels, accuracy and speed."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from kdyolo.boxes import Detections
+from kdyolo.config import RuntimeSettings
+from kdyolo.engine import checkpoints, environment
+
+Image = NDArray[np.uint8]
+MAX_DET = 300
+GFLOPS_IMGSZ = 640
+_BATCH = {"cpu": 4, "cuda": 16}
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One image's outcome: detections, or the reason there are none to trust (`unreadable`, `not_finite`)."""
+
+    path: Path
+    detections: Detections | None
+    reason: str = ""
+
+
+class Detector:
+    """A checkpoint, fused and laid out for inference.
+
+    Args:
+        checkpoint: A detection checkpoint.
+        imgsz: Long side images are resized to (px, a multiple of 32).
+        runtime: Device, threads and precision.
+        class_names: Names that class ids of detections stand for; None: the checkpoint's own.
+        class_map: Checkpoint class id -> id in `class_names`; other classes are dropped. None: the same ids.
+
+    Raises:
+        UntrustedFileError, ConfigError, EnvironmentFault: see `checkpoints.load` and `environment`.
+    """
+
+    def __init__(
+        self,
+        checkpoint: Path,
+        imgsz: int,
+        runtime: RuntimeSettings,
+        class_names: Sequence[str] | None = None,
+        class_map: Mapping[int, int] | None = None,
+    ) -> None:
+        environment.harden()
+        import torch
+        from ultralytics.utils.torch_utils import get_flops, get_num_params
+
+        model, _ = checkpoints.load(checkpoint)
+        own = [model.names[i] for i in range(len(model.names))]
+        self.class_names = tuple(own if class_names is None else class_names)
+        self._nc = len(own)
+        self._new_ids = np.array([(class_map or {}).get(i, -1 if class_map else i) for i in range(self._nc)])
+        self.imgsz = imgsz
+        self.params = int(get_num_params(model))
+        self.gflops = float(get_flops(model, GFLOPS_IMGSZ))
+        self.precision = environment.resolve_precision(runtime)
+        device = environment.resolve_device(runtime.device)
+        self.device = torch.device("cpu" if device == "cpu" else f"cuda:{device}")
+        self.threads = environment.use_all_cores(runtime.threads)
+        self._dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "amp": torch.float16}[self.precision]
+        self._model = self._laid_out(model)
+
+    def _laid_out(self, model: Any) -> Any:
+        """The fused model in the inference precision; the head decodes boxes in fp32 (see `precision`)."""
+        import torch
+
+        from kdyolo.engine.precision import in_fp32
+
+        model = model.fuse(verbose=False).eval().requires_grad_(False)
+        model = model.to(self.device, self._dtype, memory_format=torch.channels_last)
+        head = model.model[-1]
+        head.dfl.float()
+        head.stride = head.stride.float()
+        decode = head._inference
+        head._inference = lambda raw: decode(in_fp32(raw))
+        return model
+
+    def synchronise(self) -> None:
+        """Wait until the device has done what it was given, so that a clock read next is true."""
+        if self.device.type == "cuda":
+            import torch
+
+            torch.cuda.synchronize(self.device)
+
+    def preprocess(self, images: Sequence[Image]) -> Any:
+        """Images (H, W, 3) BGR of one shape, resized and padded to multiples of 32: tensor (B, 3, h, w) in [0, 1]."""
+        import torch
+        from ultralytics.data.augment import LetterBox
+
+        fit = LetterBox((self.imgsz, self.imgsz), auto=True, stride=32)
+        stack = np.stack([fit(image=image) for image in images])[..., ::-1]
+        pixels = torch.from_numpy(np.ascontiguousarray(stack)).to(self.device)
+        # (B, h, w, 3) seen as (B, 3, h, w) already is the channels-last layout the convolutions want.
+        return (pixels.permute(0, 3, 1, 2).float() / 255).to(self._dtype)
+
+    def infer(self, batch: Any, augment: bool = False) -> Any:
+        """Decoded output (B, 4 + nc, A) in fp32: centre, size (px of the batch) and class scores in [0, 1]."""
+        import torch
+
+        with torch.inference_mode():
+            output = self._model(batch, augment=augment)
+        return (output[0] if isinstance(output, tuple) else output).float()
+
+    def postprocess(
+        self, output: Any, batch: Any, images: Sequence[Image], conf: float, iou: float, multi_label: bool = False
+    ) -> list[Detections]:
+        """Non-maximum suppression, and boxes back in pixels of the images.
+
+        Args:
+            output: What `infer` gave for `batch`.
+            batch: What `preprocess` gave for `images`.
+            images: The images themselves.
+            conf: Scores at or below are dropped.
+            iou: Boxes of one class that overlap a better one by more are dropped.
+            multi_label: Let one box carry several classes, as mAP counts them; otherwise only its best one.
+        """
+        from ultralytics.utils import nms, ops
+
+        # The library gives up on the rest of a batch after a time limit; on a busy machine that loses boxes.
+        kept = nms.non_max_suppression(
+            output, conf, iou, multi_label=multi_label, max_det=MAX_DET, nc=self._nc, max_time_img=3600.0
+        )
+        found = []
+        for rows, image in zip(kept, images, strict=True):
+            boxes = ops.scale_boxes(batch.shape[2:], rows[:, :4], image.shape).double().cpu().numpy()
+            score, cls = rows[:, 4:6].double().cpu().numpy().T
+            cls = self._new_ids[cls.astype(np.int64)]
+            found.append(Detections(boxes[cls >= 0], score[cls >= 0], cls[cls >= 0]))
+        return found
+
+    def predict(
+        self, paths: Iterable[Path], conf: float, iou: float, augment: bool = False, multi_label: bool = False
+    ) -> Iterator[Prediction]:
+        """Find boxes in image files: one `Prediction` for each path, in order, whatever state the file is in."""
+        limit = _BATCH[self.device.type]
+        pending: list[tuple[Path, Image]] = []
+        for path, image in read_ahead(paths):
+            if pending and (image is None or image.shape != pending[0][1].shape or len(pending) == limit):
+                yield from self._predict_batch(pending, conf, iou, augment, multi_label)
+                pending = []
+            if image is None:
+                yield Prediction(path, None, "unreadable")
+            else:
+                pending.append((path, image))
+        if pending:
+            yield from self._predict_batch(pending, conf, iou, augment, multi_label)
+
+    def _predict_batch(
+        self, pending: list[tuple[Path, Image]], conf: float, iou: float, augment: bool, multi_label: bool
+    ) -> Iterator[Prediction]:
+        images = [image for _, image in pending]
+        batch = self.preprocess(images)
+        output = self.infer(batch, augment)
+        finite = output.isfinite().flatten(1).all(1).tolist()
+        found = self.postprocess(output.nan_to_num(0, 0, 0), batch, images, conf, iou, multi_label)
+        for (path, _), detections, ok in zip(pending, found, finite, strict=True):
+            yield Prediction(path, detections) if ok else Prediction(path, None, "not_finite")
+
+
+def read_ahead(paths: Iterable[Path], ahead: int = 8) -> Iterator[tuple[Path, Image | None]]:
+    """Decode image files in order, some of them ahead of time in threads; None for a file that does not decode."""
+    remaining = iter(paths)
+    with ThreadPoolExecutor(min(4, environment.physical_cores())) as pool:
+        queue: deque[tuple[Path, Future[Image | None]]] = deque()
+        for path in islice(remaining, ahead):
+            queue.append((path, pool.submit(read_image, path)))
+        while queue:
+            path, future = queue.popleft()
+            image = future.result()
+            for following in islice(remaining, 1):
+                queue.append((following, pool.submit(read_image, following)))
+            yield path, image
+
+
+def read_image(path: Path) -> Image | None:
+    """An image (H, W, 3) BGR in its EXIF orientation, or None."""
+    try:
+        data = np.fromfile(path, np.uint8)  # unlike cv2.imread this takes any file name
+        image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+    except (OSError, cv2.error):
+        return None
+    return None if image is None else image.astype(np.uint8, copy=False)

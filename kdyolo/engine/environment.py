@@ -1,0 +1,183 @@
+"""The ground ultralytics stands on: private settings, no installs, no trackers, all cores; and what the machine has."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import io
+import logging
+import os
+import platform
+import tempfile
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from kdyolo.config import RuntimeSettings
+from kdyolo.errors import ConfigError, EnvironmentFault
+
+TRACKERS = ("tensorboard", "mlflow", "wandb", "clearml", "comet", "dvc", "raytune")
+
+
+def cache_folder() -> Path:
+    """Where official weights and ultralytics' private settings live: ``$KDYOLO_CACHE`` or the user's cache folder."""
+    if given := os.environ.get("KDYOLO_CACHE"):
+        return Path(given).expanduser().absolute()
+    base = os.environ.get("XDG_CACHE_HOME")
+    try:
+        folder = (Path(base) if base else Path.home() / ".cache") / "kdyolo"
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, RuntimeError):  # no home, or one that cannot be written
+        folder = Path(tempfile.gettempdir()) / f"kdyolo-{os.getuid() if hasattr(os, 'getuid') else 'user'}"
+    return folder
+
+
+def physical_cores() -> int:
+    """Physical cores this process may use."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(psutil.cpu_count(logical=False) or allowed, allowed))
+
+
+def harden(track: Sequence[str] = ()) -> None:
+    """Import ultralytics so that it installs, reports, downloads and unpickles nothing on its own.
+
+    Its settings are read once, at import, so the environment is prepared first; a process that imported it earlier
+    gets the same switches set on the modules. Call before any other use of the package.
+
+    Args:
+        track: Experiment trackers the user asked for; all others are off.
+
+    Raises:
+        EnvironmentFault: The settings folder cannot be written.
+    """
+    folder = cache_folder() / "ultralytics"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise EnvironmentFault(f"Cannot write {folder}: {error.strerror}.", "Set KDYOLO_CACHE to a folder.") from error
+    os.environ.setdefault("OMP_NUM_THREADS", str(physical_cores()))
+    os.environ.update(
+        YOLO_CONFIG_DIR=str(folder), YOLO_AUTOINSTALL="false", ULTRALYTICS_SAFE_LOAD="1", YOLO_OFFLINE="true"
+    )
+    os.environ.setdefault("YOLO_VERBOSE", "true")
+    with contextlib.redirect_stdout(io.StringIO()):  # it announces a new settings file
+        import torchvision  # noqa: F401 - ultralytics' NMS takes the fast path only when this is loaded
+        import ultralytics.nn.tasks
+        import ultralytics.utils.checks
+    ultralytics.nn.tasks.SAFE_LOAD = True
+    ultralytics.utils.AUTOINSTALL = ultralytics.utils.checks.AUTOINSTALL = False
+    wanted = {name: name in track for name in TRACKERS} | {"sync": False}
+    settings = ultralytics.utils.SETTINGS
+    if any(settings.get(name) != value for name, value in wanted.items()):
+        settings.update(wanted)
+
+
+@contextlib.contextmanager
+def noise_to(log: Path) -> Iterator[None]:
+    """Send what ultralytics prints and warns to a file while the block runs."""
+    import ultralytics.utils
+
+    logger = ultralytics.utils.LOGGER
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("a", encoding="utf-8", errors="backslashreplace") as file:
+        handler = logging.StreamHandler(file)
+        before, logger.handlers = logger.handlers, [handler]
+        try:
+            with contextlib.redirect_stdout(file), warnings.catch_warnings():
+                warnings.showwarning = lambda message, category, *rest: print(f"{category.__name__}: {message}")
+                yield
+        finally:
+            logger.handlers = before
+
+
+def resolve_device(wanted: str) -> str:
+    """'cpu' or a CUDA index as text, from 'auto', 'cpu', 'cuda', 'cuda:1' or '1'.
+
+    Raises:
+        EnvironmentFault: That device is not there.
+        ConfigError: The text names no device.
+    """
+    import torch
+
+    name = wanted.lower().removeprefix("cuda:")
+    if name == "auto":
+        return "0" if torch.cuda.is_available() else "cpu"
+    if name == "cpu":
+        return "cpu"
+    if name == "cuda":
+        name = "0"
+    if not name.isdigit():
+        raise ConfigError(f"Unknown device '{wanted}'.", "Use auto, cpu, cuda or a CUDA index.")
+    if not torch.cuda.is_available() or int(name) >= torch.cuda.device_count():
+        raise EnvironmentFault(
+            f"No CUDA device '{wanted}' on this machine ({torch.cuda.device_count()} found).", "Use --device cpu."
+        )
+    return name
+
+
+def processor_has_bf16() -> bool:
+    """Whether the CPU multiplies bfloat16 in hardware (AVX512-BF16 or AMX); elsewhere bf16 is slower than fp32."""
+    import torch
+
+    capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    if capabilities:
+        return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+    return bool(getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)())
+
+
+def resolve_precision(runtime: RuntimeSettings) -> str:
+    """'fp32', 'bf16' (autocast) or, on CUDA only, 'amp' (ultralytics' mixed precision).
+
+    Raises:
+        EnvironmentFault: bf16 was asked for and the device lacks it.
+    """
+    import torch
+
+    cpu = resolve_device(runtime.device) == "cpu"
+    has_bf16 = processor_has_bf16() if cpu else torch.cuda.is_bf16_supported(including_emulation=False)
+    if runtime.precision == "bf16" and not has_bf16:
+        raise EnvironmentFault("This device has no bfloat16 arithmetic.", "Leave out --precision, or use fp32.")
+    if runtime.precision == "auto":
+        return ("bf16" if has_bf16 else "fp32") if cpu else "amp"
+    return runtime.precision
+
+
+def use_all_cores(threads: int | None) -> int:
+    """Let torch use `threads` CPU threads, None: all physical cores. Ultralytics resets this when it picks a device."""
+    import torch
+
+    count = threads or physical_cores()
+    torch.set_num_threads(count)
+    return count
+
+
+def describe() -> dict[str, Any]:
+    """What `kdyolo doctor` shows of the learning side of this machine."""
+    harden()
+    import torch
+
+    weights = cache_folder() / "weights"
+    return {
+        "torch": torch.__version__,
+        "torchvision": importlib.metadata.version("torchvision"),
+        "ultralytics": importlib.metadata.version("ultralytics"),
+        "device": torch.cuda.get_device_name(0) if torch.cuda.is_available() else "cpu",
+        "processor": processor_name(),
+        "threads": physical_cores(),
+        "physical_cores": psutil.cpu_count(logical=False) or 1,
+        "bf16": processor_has_bf16(),
+        "weights_cache": str(weights),
+        "cached_weights": sorted(path.name for path in weights.glob("*.pt")),
+    }
+
+
+def processor_name() -> str:
+    """The CPU's name as the system tells it."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

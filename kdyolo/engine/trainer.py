@@ -1,0 +1,221 @@
+"""Ultralytics' trainer, made fast on a CPU and safe to kill. Imported only after `environment.harden`."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+from copy import copy
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import psutil
+import torch
+import torch.utils.deterministic
+from ultralytics.models.yolo.detect import DetectionTrainer, DetectionValidator
+from ultralytics.utils.torch_utils import unwrap_model
+
+from kdyolo.engine import environment
+from kdyolo.engine.precision import Fp32DetectionLoss, network_in_bf16
+from kdyolo.engine.training import TrainJob
+from kdyolo.errors import Interrupted, StageError
+from kdyolo.progress import Progress
+from kdyolo.storage import sha256_tree
+
+
+class Trainer(DetectionTrainer):  # type: ignore[misc] # the base is untyped
+    """A `DetectionTrainer` on a clean view of a data set.
+
+    The student stays a stock model: mixed precision and memory format are switched on around it, so checkpoints,
+    averaging and export need no special case.
+    """
+
+    model: Any
+    amp: bool
+    last: Path
+    best: Path
+
+    def __init__(self, overrides: dict[str, Any], job: TrainJob, progress: Progress, stop: threading.Event) -> None:
+        self.job, self.progress, self.stop_request = job, progress, stop
+        self.precision = environment.resolve_precision(job.runtime)
+        self.optimizer_steps = 0
+        self.seconds_before = 0.0
+        self.initial_sha256 = ""
+        super().__init__(overrides=overrides)
+        self.cpu_bf16 = self.device.type == "cpu" and self.precision == "bf16"
+        # Determinism by itself also fills every new tensor with NaN, to expose reads of uninitialised memory.
+        setattr(torch.utils.deterministic, "fill_uninitialized_memory", False)  # noqa: B010 - a property of the module
+        self.add_callback("on_train_start", Trainer._on_start)
+        self.add_callback("on_train_batch_end", Trainer._on_batch)
+        self.add_callback("on_fit_epoch_end", Trainer._on_epoch)
+
+    def get_dataset(self) -> dict[str, Any]:
+        """The view's folders as ultralytics' data dictionary; its own reader would fetch fonts and run `download:`."""
+        names = dict(enumerate(self.job.class_names))
+        for folder in (self.job.train, self.job.val):
+            for cache in folder.parent.parent.glob("labels/*.cache"):
+                cache.unlink()  # it is unpickled when read, so never one that was there before
+        return {
+            "path": self.job.train.parent.parent,
+            "train": str(self.job.train),
+            "val": str(self.job.val),
+            "names": names,
+            "nc": len(names),
+            "channels": 3,
+        }
+
+    def setup_model(self) -> Any:
+        """Build the student and fingerprint its initial weights, so that two arms can prove an equal start."""
+        checkpoint = super().setup_model()
+        digest = hashlib.sha256()
+        for name, tensor in self.model.state_dict().items():
+            digest.update(name.encode() + tensor.detach().cpu().contiguous().float().numpy().tobytes())
+        self.initial_sha256 = digest.hexdigest()
+        return checkpoint
+
+    def build_optimizer(self, *args: Any, **kwargs: Any) -> torch.optim.Optimizer:
+        """Ultralytics' optimiser, stepping all weights in one call on a CPU where torch can."""
+        optimizer: torch.optim.Optimizer = super().build_optimizer(*args, **kwargs)
+        if self.device.type == "cpu" and "fused" in optimizer.defaults:
+            for group in optimizer.param_groups:
+                group.update(fused=True, foreach=False)
+        return optimizer
+
+    def build_dataset(self, img_path: str, mode: str = "train", batch: int | None = None) -> Any:
+        """The view as a data set, kept decoded in memory where it takes at most a quarter of what is free."""
+        decoded = sum(1 for _ in Path(img_path).iterdir()) * self.args.imgsz**2 * 3
+        self.args.cache = "ram" if 4 * decoded < psutil.virtual_memory().available else None
+        return super().build_dataset(img_path, mode, batch)
+
+    def _setup_train(self) -> None:
+        super()._setup_train()
+        if self.device.type == "cpu":
+            environment.use_all_cores(self.job.runtime.threads)
+            self.model = self.model.to(memory_format=torch.channels_last)
+            self.ema.ema = self.ema.ema.to(memory_format=torch.channels_last)
+        # The loop wraps the forward pass in autocast when this is set; the loss scaler stays off for bf16.
+        self.amp = self.amp or self.cpu_bf16
+        for model in (self.model, self.ema.ema):
+            unwrap_model(model).criterion = Fp32DetectionLoss(unwrap_model(model))
+
+    def preprocess_batch(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """As ultralytics does, with images in the memory format the model has."""
+        batch = super().preprocess_batch(batch)
+        batch["img"] = batch["img"].contiguous(memory_format=torch.channels_last)
+        return batch
+
+    def optimizer_step(self) -> None:
+        """Count the steps: two arms are comparable only when they take equally many."""
+        super().optimizer_step()
+        self.optimizer_steps += 1
+
+    def get_validator(self) -> DetectionValidator:
+        """A validator that runs in the same precision as the training."""
+        validator = Validator(self.test_loader, save_dir=self.save_dir, args=copy(self.args), _callbacks=self.callbacks)
+        validator.cpu_bf16 = self.cpu_bf16
+        return validator
+
+    def save_model(self) -> bool:
+        """Save so that a crash at any moment leaves a checkpoint that loads.
+
+        Files are written under temporary names, synced and renamed, the best one first: whatever moment the process
+        dies at, resuming from ``last.pt`` or ``last-good.pt`` writes the same files again.
+        """
+        last, best = self.last, self.best
+        self.last, self.best = last.with_name(".last.pt.tmp"), best.with_name(".best.pt.tmp")
+        try:
+            saved: bool = super().save_model()
+            for temporary in filter(Path.exists, (self.best, self.last)):
+                with temporary.open("rb+") as file:
+                    os.fsync(file.fileno())
+            if self.best.exists():
+                os.replace(self.best, best)
+            if last.exists():
+                os.replace(last, last.with_name("last-good.pt"))
+            os.replace(self.last, last)
+        finally:
+            self.last, self.best = last, best
+        return saved
+
+    def final_eval(self) -> None:
+        """Nothing: the best checkpoint is measured by the compare stage, on the test split."""
+
+    def resume_training(self, ckpt: dict[str, Any] | None) -> None:
+        """Resume, and drop rows of epochs whose checkpoint was lost, so that no epoch stands twice in the table."""
+        super().resume_training(ckpt)
+        if ckpt is not None and self.resume and self.csv.is_file():
+            table = pd.read_csv(self.csv)
+            table = table[table["epoch"] <= self.start_epoch]
+            temporary = self.csv.with_name(f".{self.csv.name}.tmp")
+            table.to_csv(temporary, index=False)
+            os.replace(temporary, self.csv)
+            if len(table):
+                self.seconds_before = float(table["time"].iloc[-1])
+                self.optimizer_steps = int(table["optimizer_steps"].iloc[-1])
+
+    def save_metrics(self, metrics: dict[str, Any]) -> None:
+        """Add a row to ``results.csv``, with the optimiser steps so far."""
+        super().save_metrics({**metrics, "optimizer_steps": self.optimizer_steps})
+
+    def facts(self) -> dict[str, Any]:
+        """What the stage record keeps of this training."""
+        table = pd.read_csv(self.csv)
+        fitness = table["metrics/mAP50-95(B)"]
+        label_files = [Path(name) for name in self.train_loader.dataset.label_files]
+        return {
+            "images": len(self.train_loader.dataset),
+            "epochs": len(table),
+            "best_epoch": int(table["epoch"].iloc[int(fitness.argmax())]),
+            "val_mAP50_95": float(fitness.max()),
+            "optimizer_steps": self.optimizer_steps,
+            "train_seconds": round(float(table["time"].iloc[-1]), 2),
+            "initial_sha256": self.initial_sha256,
+            "labels_sha256": sha256_tree({p for p in label_files if p.is_file()}, label_files[0].parent),
+            "label_boxes": int(sum(len(label["cls"]) for label in self.train_loader.dataset.labels)),
+            "device": str(self.device),
+            "precision": self.precision,
+            "threads": torch.get_num_threads(),
+        }
+
+    def _on_start(self) -> None:
+        self.train_time_start -= self.seconds_before
+        self.batches_done = self.start_epoch * len(self.train_loader)
+        self.progress.start(self.job.title, self.epochs * len(self.train_loader))
+
+    def _on_batch(self) -> None:
+        if self.stop_request.is_set():
+            message = f"Stopped {self.job.title} after {self.epoch} finished epochs."
+            raise Interrupted(message, "Run the same command again to go on.")
+        self.batches_done += 1
+        losses = {name.removesuffix("_loss"): float(value) for name, value in self.tloss.items()}
+        self.progress.update(self.batches_done, epoch=f"{self.epoch + 1}/{self.epochs}", **losses)
+
+    def _on_epoch(self) -> None:
+        if self.fitness is None or not torch.isfinite(torch.tensor(self.fitness)):
+            raise StageError(
+                f"The metrics of {self.job.title} are not finite after epoch {self.epoch + 1}.",
+                f"Lower lr0, or use --precision fp32; the last good weights are {self.last}.",
+            )
+        self.progress.update(self.batches_done, epoch=f"{self.epoch + 1}/{self.epochs}", **self._headline())
+
+    def _headline(self) -> dict[str, float]:
+        metrics = self.metrics
+        return {"mAP50": metrics["metrics/mAP50(B)"], "mAP50-95": metrics["metrics/mAP50-95(B)"]}
+
+
+class Validator(DetectionValidator):  # type: ignore[misc]
+    """A `DetectionValidator` whose network runs in bf16 on a CPU; boxes are decoded and matched in fp32."""
+
+    cpu_bf16 = False
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Validate."""
+        with network_in_bf16(self.cpu_bf16):
+            return super().__call__(*args, **kwargs)
+
+    def preprocess(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """As ultralytics does, with images in the memory format the model has."""
+        batch = super().preprocess(batch)
+        batch["img"] = batch["img"].contiguous(memory_format=torch.channels_last)
+        return batch

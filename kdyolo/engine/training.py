@@ -1,0 +1,153 @@
+"""One training: a stock ultralytics model and loop, fast on a CPU, safe to interrupt, exact about what it read."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import pandas as pd
+
+from kdyolo.config import RuntimeSettings, TrainSettings
+from kdyolo.engine import checkpoints, environment
+from kdyolo.errors import StageError, UntrustedFileError
+from kdyolo.progress import Progress
+
+
+@dataclass(frozen=True)
+class TrainJob:
+    """What to train on what.
+
+    Attributes:
+        folder: Working folder; holds resumable checkpoints and ``results.csv`` while and after the training.
+        train: Folder of training images, with labels in the parallel ``labels`` folder.
+        val: Folder of validation images.
+        class_names: Names in class order.
+        settings: The recipe.
+        start: Checkpoint to start from; None: random weights.
+        seed: Seed of weights, shuffling and augmentation.
+        runtime: Device, threads, precision.
+        title: What the progress bar is called.
+    """
+
+    folder: Path
+    train: Path
+    val: Path
+    class_names: tuple[str, ...]
+    settings: TrainSettings
+    start: Path | None
+    seed: int
+    runtime: RuntimeSettings
+    title: str
+
+
+@dataclass(frozen=True)
+class TrainOutcome:
+    """What came of it. `facts` go into the stage record: counts, hashes, seconds, device."""
+
+    best: Path
+    results: Path
+    facts: dict[str, Any]
+
+
+def train(job: TrainJob, progress: Progress) -> TrainOutcome:
+    """Train, or go on where an interrupted training in `job.folder` stopped.
+
+    Raises:
+        Interrupted: Ctrl-C or a termination signal; the last finished epoch is on disk.
+        StageError: The loss or the metrics are not finite.
+    """
+    environment.harden(job.runtime.track)
+    from kdyolo.engine.trainer import Trainer
+
+    resume = _last_good(job.folder / "weights", progress)
+    if (job.folder / "results.csv").exists() and resume is None:
+        (job.folder / "results.csv").unlink()
+    overrides = _overrides(job, resume)
+    log = job.folder / "train.log"
+    with _stop_signals() as stop, environment.noise_to(log):
+        trainer = Trainer(overrides, job=job, progress=progress, stop=stop)
+        trainer.train()
+    progress.finish()
+    best = trainer.best if trainer.best.is_file() else trainer.last
+    if not best.is_file():
+        raise StageError("The training left no checkpoint.", f"See {log}.")
+    return TrainOutcome(best=best, results=trainer.csv, facts=trainer.facts())
+
+
+def finished_epochs(results: Path) -> int:
+    """Epochs a results.csv holds."""
+    return len(pd.read_csv(results)) if results.is_file() else 0
+
+
+def _overrides(job: TrainJob, resume: Path | None) -> dict[str, Any]:
+    """Ultralytics' settings of a job; on resume it takes them from the checkpoint and only the paths are ours."""
+    s = job.settings
+    return {
+        "task": "detect",
+        "mode": "train",
+        "model": str(resume or job.start or checkpoints.architecture(s.model)),
+        "pretrained": job.start is not None,
+        "resume": str(resume) if resume else False,
+        "data": str(job.train),
+        "save_dir": str(job.folder),
+        "device": environment.resolve_device(job.runtime.device),
+        "workers": job.runtime.workers,
+        "amp": environment.resolve_precision(job.runtime) == "amp",
+        "seed": job.seed,
+        "deterministic": True,
+        "plots": False,
+        "exist_ok": True,
+        "close_mosaic": min(s.close_mosaic, s.epochs // 4),
+        "nbs": s.nbs or s.batch,
+        "patience": s.patience or s.epochs + 1,
+        **s.model_dump(include={"epochs", "imgsz", "batch", "optimizer", "lr0", "lrf", "cos_lr", "momentum"}),
+        **s.model_dump(include={"weight_decay", "warmup_epochs"}),
+        **s.augment.model_dump(),
+    }
+
+
+def _last_good(weights: Path, progress: Progress) -> Path | None:
+    """The newest checkpoint that loads: a crash or a full disk may have cut the last one short."""
+    for name in ("last.pt", "last-good.pt"):
+        path = weights / name
+        if not path.is_file():
+            continue
+        try:
+            _, checkpoint = checkpoints.load(path)
+        except UntrustedFileError as error:
+            progress.warn(f"{error.message} Going back to the copy before it: one epoch is trained again.")
+            continue
+        if checkpoint.get("optimizer") is not None:
+            return path
+    return None
+
+
+@contextlib.contextmanager
+def _stop_signals() -> Iterator[threading.Event]:
+    """An event set by the first SIGINT or SIGTERM; the second one ends the process at once."""
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    signals = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.getsignal(number) for number in signals}
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        if stop.is_set():
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+        stop.set()
+
+    for number in signals:
+        signal.signal(number, on_signal)
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,49 @@
+"""A model on a split of the clean view: its detections and the truth, under the same keys."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from kdyolo.boxes import Detections, Truth, denormalise, xywh_to_xyxy
+from kdyolo.datasets.labels import read_labels
+from kdyolo.datasets.view import ViewImage
+from kdyolo.engine.detector import Detector
+from kdyolo.errors import DatasetError
+from kdyolo.progress import Progress
+
+
+def truths(images: Sequence[ViewImage]) -> dict[str, Truth]:
+    """File name -> labels of an image, in pixels."""
+    result = {}
+    for image in images:
+        cls, xywhn = read_labels(image.label)
+        xyxy = xywh_to_xyxy(denormalise(xywhn, image.width, image.height))
+        result[image.image.name] = Truth(xyxy, cls, image.width, image.height)
+    return result
+
+
+def detect(
+    detector: Detector, images: Sequence[ViewImage], conf: float, iou: float, progress: Progress, title: str
+) -> dict[str, Detections]:
+    """File name -> detections of an image, as average precision counts them: one box may carry several classes.
+
+    Raises:
+        DatasetError: An image cannot be read; leaving it out would make two models incomparable.
+    """
+    progress.start(title, len(images))
+    found = {}
+    for done, outcome in enumerate(detector.predict((i.image for i in images), conf, iou, multi_label=True), 1):
+        if outcome.detections is None and outcome.reason == "unreadable":
+            raise DatasetError(f"{outcome.path} cannot be read any more.", "Run `kdyolo split` again with --force.")
+        # Output that is not finite finds nothing: the model is to blame, not the image.
+        found[outcome.path.name] = outcome.detections or nothing()
+        progress.update(done)
+    progress.finish()
+    return found
+
+
+def nothing() -> Detections:
+    """No boxes."""
+    return Detections(np.zeros((0, 4)), np.zeros(0), np.zeros(0, dtype=np.int64))

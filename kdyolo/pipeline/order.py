@@ -1,0 +1,40 @@
+"""Which stages there are, and which of them one stage builds on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from kdyolo.errors import ConfigError
+from kdyolo.stages.base import Stage
+
+
+def chain() -> tuple[Stage, ...]:
+    """All stages in the order they run. Imported here and not above, so that looking at a run stays quick."""
+    from kdyolo.stages import compare, pseudo_label, split, train_student, train_teacher
+
+    return (
+        split.STAGE,
+        train_teacher.STAGE,
+        pseudo_label.STAGE,
+        train_student.STAGE,
+        train_student.BASELINE,
+        compare.STAGE,
+    )
+
+
+def ancestors(stages: Sequence[Stage], name: str) -> tuple[Stage, ...]:
+    """The stages that `name` needs, directly or through others, in the order of the chain.
+
+    Raises:
+        ConfigError: There is no stage of that name.
+    """
+    by_name = {stage.name: stage for stage in stages}
+    if name not in by_name:
+        raise ConfigError(f"There is no stage '{name}'.", f"Stages: {', '.join(by_name)}.")
+    wanted, queue = set[str](), [*by_name[name].needs]
+    while queue:
+        need = queue.pop()
+        if need not in wanted:
+            wanted.add(need)
+            queue += by_name[need].needs
+    return tuple(stage for stage in stages if stage.name in wanted)

@@ -1,0 +1,186 @@
+"""Test images with the boxes of the truth and of each arm, as plain shapes that the page draws over one photograph."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from kdyolo.boxes import iou_matrix
+from kdyolo.report.load import Box, Example, Inputs
+from kdyolo.report.numbers import shorten
+
+MAX_SIDE = 480
+MAX_BOXES = 100
+_JPEG_QUALITY = 82
+_MATCH_IOU = 0.5
+
+PALETTE = (
+    "#ffd43b",
+    "#4dabf7",
+    "#ff8787",
+    "#69db7c",
+    "#e599f7",
+    "#ffa94d",
+    "#3bc9db",
+    "#c0eb75",
+    "#faa2c1",
+    "#ced4da",
+)
+"""Box colours that stand out on a photograph; classes take them in turn."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A drawn box in pixels of the shrunk image; `alarm` marks a detection that matches no truth box.
+
+    The label ends at `text_x` where `at_end` is set and begins there otherwise; `font` is its height in pixels.
+    """
+
+    x: float
+    y: float
+    width: float
+    height: float
+    label: str
+    text_x: float
+    text_y: float
+    at_end: bool
+    font: int
+    colour: str
+    alarm: bool
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One view of an image: the truth or an arm, and in words how it did."""
+
+    title: str
+    caption: str
+    shapes: list[Shape]
+    hidden: int
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image of the compared split: a JPEG as data URI, at most `MAX_SIDE` pixels long, and its panels."""
+
+    name: str
+    uri: str
+    width: int
+    height: int
+    panels: list[Panel]
+
+
+def pictures(inputs: Inputs) -> list[Picture]:
+    """All examples that can be read; a path that leads out of the split folder is left out."""
+    colours = {name: PALETTE[i % len(PALETTE)] for i, name in enumerate(inputs.results.classes)}
+    thresholds = {name: arm.confidence for name, arm in inputs.arms.items()}
+    found = []
+    for example in inputs.examples:
+        image = _read(inputs.split_dir, example.path)
+        if image is not None:
+            found.append(_picture(example, image, colours, thresholds))
+    return found
+
+
+def legend(inputs: Inputs, shown: list[Picture]) -> list[tuple[str, str]]:
+    """Class and colour of the classes that occur in the pictures, in the order of the data set."""
+    used = {shape.colour for picture in shown for panel in picture.panels for shape in panel.shapes}
+    names = {box.name for e in inputs.examples for boxes in (e.truth, *e.arms.values()) for box in boxes}
+    both = [(name, PALETTE[i % len(PALETTE)]) for i, name in enumerate(inputs.results.classes) if name in names]
+    return [(name, colour) for name, colour in both if colour in used]
+
+
+def _read(folder: Path, relative: str) -> NDArray[np.uint8] | None:
+    """The image (H, W, 3) as BGR, turned as its EXIF orientation says, the frame its boxes are in."""
+    try:
+        path = (folder / relative).resolve()
+        if not path.is_relative_to(folder.resolve()) or not path.is_file():
+            return None
+        image = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
+    except (OSError, ValueError, cv2.error):
+        return None
+    return None if image is None else np.asarray(image, dtype=np.uint8)
+
+
+def _picture(
+    example: Example, image: NDArray[np.uint8], colours: dict[str, str], thresholds: dict[str, float | None]
+) -> Picture:
+    height, width = image.shape[:2]
+    scale = min(1.0, MAX_SIDE / max(height, width))
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA) if scale < 1 else image
+    jpeg = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])[1]
+    views = [("truth", f"{len(example.truth)} labelled", example.truth, set[int]())]
+    for name, threshold in thresholds.items():
+        # Boxes go down to the lowest score that counts for mAP; drawn is what the model would be used with.
+        boxes = [b for b in example.arms.get(name, []) if b.score is None or b.score >= (threshold or 0)]
+        boxes.sort(key=lambda box: -(box.score or 0))
+        alarms = _alarms(example.truth, boxes)
+        hits = len(boxes) - len(alarms)
+        caption = f"{hits} of {len(example.truth)} found, {len(alarms)} false alarm{'' if len(alarms) == 1 else 's'}"
+        views.append((name, caption, boxes, alarms))
+    most = max(len(boxes) for _, _, boxes, _ in views)
+    pen = _Pen(scale, size[0], 20 if most <= 6 else 16 if most <= 12 else 13, colours)
+    panels = [
+        Panel(
+            title,
+            caption,
+            [pen.shape(box, i in alarms) for i, box in enumerate(boxes[:MAX_BOXES])],
+            max(len(boxes) - MAX_BOXES, 0),
+        )
+        for title, caption, boxes, alarms in views
+    ]
+    uri = "data:image/jpeg;base64," + base64.b64encode(jpeg.tobytes()).decode("ascii")
+    return Picture(example.image, uri, *size, panels)
+
+
+def _alarms(truth: list[Box], boxes: list[Box]) -> set[int]:
+    """Indices of boxes (best score first) that match no free truth box of their class at IoU 0.5."""
+    iou = iou_matrix(_corners(boxes), _corners(truth))
+    taken: set[int] = set()
+    alarms = set()
+    for i, box in enumerate(boxes):
+        free = [j for j, t in enumerate(truth) if t.name == box.name and j not in taken and iou[i, j] >= _MATCH_IOU]
+        if free:
+            taken.add(max(free, key=lambda j: iou[i, j]))
+        else:
+            alarms.add(i)
+    return alarms
+
+
+def _corners(boxes: list[Box]) -> NDArray[np.float64]:
+    return np.array([box.xyxy for box in boxes], dtype=np.float64).reshape(-1, 4)
+
+
+@dataclass(frozen=True)
+class _Pen:
+    """Draws the boxes of one picture: `scale` from original to shown pixels, `width` shown, `font` in pixels."""
+
+    scale: float
+    width: int
+    font: int
+    colours: dict[str, str]
+
+    def shape(self, box: Box, alarm: bool) -> Shape:
+        x1, y1, x2, y2 = (round(value * self.scale, 1) for value in box.xyxy)
+        label = shorten(box.name, 18) + ("" if box.score is None else f" {box.score:.2f}")
+        # Letters are about 0.62 of their height wide; what would leave the image on the right ends at its border.
+        at_end = x1 + 0.62 * self.font * len(label) > self.width
+        return Shape(
+            x=x1,
+            y=y1,
+            width=round(max(x2 - x1, 0), 1),
+            height=round(max(y2 - y1, 0), 1),
+            label=label,
+            text_x=self.width - 3 if at_end else max(x1, 3),
+            text_y=round(y1 - 4 if y1 >= self.font + 2 else max(y1, 0) + self.font + 1, 1),
+            at_end=at_end,
+            font=self.font,
+            colour=self.colours.get(box.name, PALETTE[-1]),
+            alarm=alarm,
+        )

@@ -1,0 +1,52 @@
+"""Whatever a stage wrote down about itself, as rows and small tables; it may write down anything."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from kdyolo.report.numbers import plain
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table: `head` holds the names of the columns, each row its own name first."""
+
+    title: str
+    head: list[str]
+    rows: list[list[str]]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Single facts as (name, value), and those that form tables."""
+
+    rows: list[tuple[str, str]]
+    grids: list[Grid]
+
+
+def arrange(facts: dict[str, Any], leave_out: tuple[str, ...] = ()) -> Facts:
+    """Sort facts into rows and tables: a mapping of mappings is a table, a mapping of values is one of a single row."""
+    rows, grids = [], []
+    for key, value in facts.items():
+        if key in leave_out:
+            continue
+        title = key.replace("_", " ")
+        if isinstance(value, dict) and value:
+            grids.append(_grid(title, value))
+        else:
+            rows.append((title, plain(value)))
+    return Facts(rows, grids)
+
+
+def _grid(title: str, mapping: dict[str, Any]) -> Grid:
+    inner = [value for value in mapping.values() if isinstance(value, dict)]
+    if len(inner) < len(mapping):
+        return Grid(title, ["", ""], [[str(key), plain(value)] for key, value in mapping.items()])
+    columns = list(dict.fromkeys(str(name) for value in inner for name in value))
+    cells = [[plain(value[c]) if c in value else "" for c in columns] for value in inner]
+    names = [str(key) for key in mapping]
+    if len(columns) > len(names):  # pages scroll down more easily than sideways
+        cells = [list(column) for column in zip(*cells, strict=True)]
+        names, columns = columns, names
+    return Grid(title, ["", *columns], [[name, *row] for name, row in zip(names, cells, strict=True)])

@@ -1,0 +1,92 @@
+"""The page: one self-contained file that needs no network and runs no script."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from kdyolo.report import examples, facts, numbers, plots, tables, verdict
+from kdyolo.report.load import Arm, Inputs
+
+TITLES = {"teacher": "Teacher", "student": "Student", "control": "Control"}
+
+_LOSSES: dict[str, tuple[str, str | None]] = {
+    "Box loss": ("train/box_loss", "val/box_loss"),
+    "Class loss": ("train/cls_loss", "val/cls_loss"),
+    "DFL loss": ("train/dfl_loss", "val/dfl_loss"),
+}
+_SCORES: dict[str, tuple[str, str | None]] = {
+    "mAP50 on validation": ("metrics/mAP50(B)", None),
+    "mAP50-95 on validation": ("metrics/mAP50-95(B)", None),
+}
+_OPEN_PICTURES = 3
+
+
+def page(inputs: Inputs) -> str:
+    """The whole report as HTML; every text of the run is escaped."""
+    # Escaping does not depend on the template's name: by default jinja2 looks for .html at its end.
+    environment = Environment(
+        loader=PackageLoader("kdyolo.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    for name in ("number", "fraction", "percent", "points", "ratio", "millions", "duration", "plain", "shorten"):
+        environment.filters[name] = getattr(numbers, name)
+    environment.filters["labels"] = verdict.labels
+    return environment.get_template("report.html.j2").render(_context(inputs)).rstrip() + "\n"
+
+
+def _context(inputs: Inputs) -> dict[str, Any]:
+    results, arms = inputs.results, inputs.arms
+    shown = examples.pictures(inputs)
+    return {
+        "run": inputs.name,
+        "results": results,
+        "arms": arms,
+        "titles": TITLES,
+        "verdict": verdict.verdict(results),
+        "warnings": verdict.warnings(results),
+        "headline": verdict.headline(results),
+        "measured": verdict.how_measured(results.measured),
+        "per_class": _per_class(arms),
+        "score_curves": _markup(plots.line_plots(inputs.epochs, _SCORES, (5.6, 3.6))),
+        "loss_curves": _markup(plots.line_plots(inputs.epochs, _LOSSES)),
+        "accuracy_plots": _markup([plots.speed_accuracy(arms), plots.precision_recall(arms)]),
+        "class_plot": _markup([plots.class_bars(arms, results.classes)]),
+        "epochs": {arm: _epoch_rows(table) for arm, table in inputs.epochs.items()},
+        "pictures": shown,
+        "open_pictures": _OPEN_PICTURES,
+        "legend": examples.legend(inputs, shown),
+        "facts": {name: facts.arrange(record.facts) for name, record in inputs.records.items()},
+        "manifest": facts.arrange(inputs.manifest),
+        "versions": facts.arrange(results.versions),
+        "config": inputs.config,
+    }
+
+
+def _markup(svgs: list[str | None] | list[str]) -> list[Markup]:
+    """Drawn by this package, with texts escaped by matplotlib."""
+    return [Markup(svg) for svg in svgs if svg]  # noqa: S704
+
+
+def _per_class(arms: dict[str, Arm]) -> dict[str, dict[str, Any]]:
+    """Class -> arm -> its figures."""
+    rows: dict[str, dict[str, Any]] = {}
+    for name, arm in arms.items():
+        for row in arm.per_class:
+            rows.setdefault(row.name, {})[name] = row
+    return rows
+
+
+def _epoch_rows(epochs: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
+    """Head and body of an epoch table as shown."""
+    table = tables.epoch_table(epochs)
+    decimals = {"epoch": 0, "time (s)": 1}
+    names = [str(name) for name in table]
+    columns = [[numbers.number(value, decimals.get(name, 3)) for value in table[name]] for name in names]
+    return names, [list(row) for row in zip(*columns, strict=True)]

@@ -1,0 +1,159 @@
+"""What the figures mean, in sentences that claim no more than they show."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from kdyolo.report.load import Arm, Results
+from kdyolo.report.numbers import NA, duration, number, percent, points, ratio
+
+SAME_POINTS = 0.5
+"""mAP50-95 points within which two models count as about the same."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One of the large figures at the top of the page."""
+
+    title: str
+    value: str
+    note: str
+
+
+def difference(results: Results) -> float | None:
+    """Student minus control in mAP50-95 points, rounded to the one decimal that is shown."""
+    student, control = results.arms.get("student"), results.arms.get("control")
+    if not student or not control or student.mAP50_95 is None or control.mAP50_95 is None:
+        return None
+    return round(100 * (student.mAP50_95 - control.mAP50_95), 1)
+
+
+def verdict(results: Results) -> str:
+    """One sentence: did distillation help? A single training each can never prove it, and the sentence says so."""
+    student, control = results.arms.get("student"), results.arms.get("control")
+    if student is None:
+        return "This run has no student, so there is nothing to compare."
+    model, where = student.model or "student", f"on {number(results.images)} {results.split} images"
+    if student.labels == "gt":
+        return f"Nothing was distilled in this run: the {model} student learned the data set's own labels, {where}."
+    if control is None:
+        return (
+            f"The distilled {model} reaches {points(student.mAP50_95)} mAP50-95 points {where}; whether distillation "
+            "helped is unknown, because no control was trained without the teacher."
+        )
+    points_above = difference(results)
+    if points_above is None:
+        return f"The distilled {model} and its control cannot be compared: mAP50-95 could not be measured {where}."
+    other = "the same model" if control.model == student.model else f"a {control.model}"
+    other += " trained without a teacher"
+    if abs(points_above) <= SAME_POINTS:
+        return (
+            f"The distilled {model} is about the same as {other}: {points(student.mAP50_95)} against "
+            f"{points(control.mAP50_95)} mAP50-95 points, {where}; one training each."
+        )
+    return (
+        f"The distilled {model} is {abs(points_above):.1f} mAP50-95 points {'above' if points_above > 0 else 'below'} "
+        f"{other}, {where}; one training each, so a difference of this size may be chance."
+    )
+
+
+def warnings(results: Results) -> list[str]:
+    """What the reader must know before trusting the figures: the comparison's own warnings, and what they imply."""
+    student, control, teacher = (results.arms.get(name) for name in ("student", "control", "teacher"))
+    found = list(results.warnings)
+    if results.same_start is False:
+        found.append("Student and control did not begin from the same weights, so not only their labels differ.")
+    if student and control:
+        found += _unequal_training(student, control)
+    points_above = difference(results)
+    if points_above is not None and points_above < -SAME_POINTS and student and student.labels != "gt":
+        found.append(
+            f"The student is worse than its control by {-points_above:.1f} mAP50-95 points: on these images, "
+            "training without the teacher gave the better model."
+        )
+    if teacher and control and teacher.mAP50_95 is not None and control.mAP50_95 is not None:
+        lead = round(100 * (teacher.mAP50_95 - control.mAP50_95), 1)
+        if lead <= SAME_POINTS:
+            found.append(
+                f"The teacher ({points(teacher.mAP50_95)} mAP50-95 points) is no better than the small model trained "
+                f"without it ({points(control.mAP50_95)}): there was little to learn from it."
+            )
+    return list(dict.fromkeys(found))
+
+
+def _unequal_training(student: Arm, control: Arm) -> list[str]:
+    names = {"optimizer_steps": "optimiser steps", "epochs": "epochs", "imgsz": "pixels of image size"}
+    return [
+        f"Student and control were not trained alike: {number(mine)} against {number(other)} {text}."
+        for name, text in names.items()
+        if (mine := getattr(student, name)) != (other := getattr(control, name)) and None not in (mine, other)
+    ]
+
+
+def speed_up(results: Results) -> float | None:
+    """The teacher's median time an image over the student's."""
+    return _teacher_over_student(results, lambda arm: arm.latency_ms.p50)
+
+
+def size_ratio(results: Results) -> float | None:
+    """The teacher's file size over the student's."""
+    return _teacher_over_student(results, lambda arm: arm.size_mb)
+
+
+def _teacher_over_student(results: Results, figure: Any) -> float | None:
+    teacher, student = results.arms.get("teacher"), results.arms.get("student")
+    if not teacher or not student or figure(teacher) is None or not figure(student):
+        return None
+    return float(figure(teacher) / figure(student))
+
+
+def headline(results: Results) -> list[Figure]:
+    """The four figures under the verdict."""
+    teacher, student, control = (results.arms.get(name) or Arm() for name in ("teacher", "student", "control"))
+    times = [f"teacher {duration(teacher.train_seconds)}"] if "teacher" in results.arms else []
+    times += [f"control {duration(control.train_seconds)}"] if "control" in results.arms else []
+    return [
+        Figure(
+            "of the teacher's mAP kept",
+            percent(results.student_keeps),
+            f"{points(student.mAP50_95)} of {points(teacher.mAP50_95)} mAP50-95 points",
+        ),
+        Figure(
+            "as fast as the teacher",
+            ratio(speed_up(results)),
+            f"{number(student.latency_ms.p50, 1)} ms an image instead of {number(teacher.latency_ms.p50, 1)} (medians)",
+        ),
+        Figure(
+            "smaller than the teacher",
+            ratio(size_ratio(results)),
+            f"{number(student.size_mb, 1)} MB instead of {number(teacher.size_mb, 1)} MB",
+        ),
+        Figure("to train the student", duration(student.train_seconds), "; ".join(times)),
+    ]
+
+
+def labels(name: str | None) -> str:
+    """What a model learned from, in words."""
+    words = {
+        "pseudo": "the teacher's pseudo-labels",
+        "gt": "ground truth",
+        "gt+pseudo": "ground truth and pseudo-labels",
+    }
+    return NA if name is None else words.get(name, name)
+
+
+def how_measured(measured: dict[str, Any]) -> str:
+    """How speed and accuracy were measured, in sentences; what is not known is said to be ``n/a``."""
+
+    def get(name: str) -> str:
+        value = measured.get(name)
+        return NA if value is None else str(value)
+
+    processor = f" ({measured['processor']})" if measured.get("processor") else ""
+    imgsz = f", image size {get('imgsz')}" if measured.get("imgsz") else ""
+    return (
+        f"One image at a time on {get('device')}{processor}, {get('precision')}, {get('threads')} threads{imgsz}: "
+        f"{get('timed_images')} images timed after {get('warmup_images')} to warm up. "
+        f"Scores from {get('conf')} up, NMS at IoU {get('iou')}, at most {get('max_det')} detections an image."
+    )

@@ -1,0 +1,236 @@
+"""Stage `compare`: teacher, distilled student and control on the test split, in accuracy, size and speed."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kdyolo.config import Config
+from kdyolo.stages.base import Stage, StageContext, StageResult
+from kdyolo.storage import RunDir, StageRecord, atomic_path, sha256_file, write_json
+
+if TYPE_CHECKING:
+    from kdyolo.boxes import Detections, Truth
+    from kdyolo.datasets.view import View, ViewImage
+    from kdyolo.engine.detector import Detector
+    from kdyolo.evaluation.accuracy import Accuracy
+
+ARMS = {"teacher": "teacher", "student": "student", "control": "baseline"}
+"""Arm of the comparison -> stage that trained it."""
+
+
+def _settings(config: Config) -> dict[str, Any]:
+    runtime = {
+        "device": config.runtime.device,
+        "threads": config.runtime.threads,
+        "precision": config.runtime.precision,
+    }
+    return {
+        "compare": config.compare.model_dump(mode="json"),
+        "runtime": runtime,
+        "teacher_imgsz": config.teacher.imgsz,
+        "student_imgsz": config.student.imgsz,
+    }
+
+
+def compare(context: StageContext) -> StageResult:
+    """Leave ``results.json``, ``predictions_<arm>.csv`` and ``examples.json``.
+
+    The test split is read here and nowhere before; no choice was made on it.
+
+    Raises:
+        DatasetError: A test image was changed since the split.
+    """
+    from kdyolo.datasets.view import load_view, verify_view
+    from kdyolo.evaluation.accuracy import evaluate
+    from kdyolo.evaluation.speed import measure
+    from kdyolo.evaluation.splits import detect, truths
+
+    config, run, folder = context.config, context.run, context.run.stage("compare")
+    folder.mkdir(parents=True, exist_ok=True)
+    view = load_view(run.stage("split"))
+    verify_view(view, ("test",))
+    images, settings, progress = view.splits["test"], config.compare, context.progress
+    records = {arm: run.require(stage) for arm, stage in ARMS.items()}
+    detectors = {arm: _detector(context, view, records[arm], stage) for arm, stage in ARMS.items()}
+    truth = truths(images)
+    found = {
+        arm: detect(detector, images, settings.conf, settings.iou, progress, f"{arm} on test")
+        for arm, detector in detectors.items()
+    }
+    accuracy = {arm: evaluate(truth, found[arm], view.names) for arm in ARMS}
+    progress.start("speed", settings.warmup_images + settings.timed_images)
+    latency = measure(
+        detectors, [i.image for i in images], settings.timed_images, settings.warmup_images, tick=progress.update
+    )
+    progress.finish()
+    arms = {arm: _arm(run, records[arm], detectors[arm], accuracy[arm], latency[arm]) for arm in ARMS}
+    results = {
+        "split": "test",
+        "images": len(images),
+        "classes": list(view.names),
+        "arms": arms,
+        "student_keeps": _ratio(arms["student"]["mAP50_95"], arms["teacher"]["mAP50_95"]),
+        "measured": _measured(context, detectors["student"]),
+        "same_start": _same(records, "initial_sha256"),
+        "same_steps": _same(records, "optimizer_steps"),
+        "versions": records["student"].versions,
+        "warnings": _warnings(arms, records),
+    }
+    write_json(folder / "results.json", results)
+    tables = [_write_predictions(folder / f"predictions_{arm}.csv", found[arm], view.names) for arm in ARMS]
+    shown = _choose_examples(images, truth, settings.examples)
+    write_json(folder / "examples.json", [_example(i, view, truth, found, accuracy) for i in shown])
+    outputs = [folder / "results.json", folder / "examples.json", *tables]
+    return StageResult(outputs, {"images": len(images)}, _summary(arms))
+
+
+def _detector(context: StageContext, view: View, record: StageRecord, stage: str) -> Detector:
+    from kdyolo.engine.detector import Detector
+
+    class_map = {int(a): int(b) for a, b in record.facts.get("class_map", {}).items()}
+    checkpoint = context.run.stage(stage) / "best.pt"
+    return Detector(checkpoint, record.facts["imgsz"], context.config.runtime, view.names, class_map or None)
+
+
+def _arm(
+    run: RunDir, record: StageRecord, detector: Detector, accuracy: Accuracy, latency: Mapping[str, Any]
+) -> dict[str, Any]:
+    checkpoint = run.stage(record.stage) / "best.pt"
+    measured = accuracy.to_json()
+    facts = record.facts
+    return {
+        "model": facts["model"],
+        "labels": facts.get("labels"),
+        **{name: measured[name] for name in ("precision", "recall", "mAP50", "mAP75", "mAP50_95", "confidence")},
+        "per_class": measured["per_class"],
+        "curves": measured["curves"],
+        "params": detector.params,
+        "gflops": round(detector.gflops, 2),
+        "size_mb": round(checkpoint.stat().st_size / 1e6, 2),
+        "train_seconds": facts.get("train_seconds"),
+        "epochs": facts.get("epochs"),
+        "imgsz": facts["imgsz"],
+        "train_images": facts.get("images"),
+        "label_boxes": facts.get("label_boxes"),
+        "labels_sha256": facts.get("labels_sha256"),
+        "initial_sha256": facts.get("initial_sha256"),
+        "optimizer_steps": facts.get("optimizer_steps"),
+        "latency_ms": dict(latency),
+        "fps": round(1000 / latency["mean"], 2),
+        "checkpoint": checkpoint.relative_to(run.root).as_posix(),
+        "sha256": sha256_file(checkpoint),
+    }
+
+
+def _measured(context: StageContext, detector: Detector) -> dict[str, Any]:
+    from kdyolo.engine.detector import GFLOPS_IMGSZ, MAX_DET
+    from kdyolo.engine.environment import processor_name
+
+    settings = context.config.compare
+    return {
+        "device": str(detector.device),
+        "processor": processor_name(),
+        "platform": platform.platform(),
+        "precision": detector.precision,
+        "threads": detector.threads,
+        "imgsz": detector.imgsz,
+        "gflops_imgsz": GFLOPS_IMGSZ,
+        "max_det": MAX_DET,
+        **settings.model_dump(exclude={"examples"}),
+    }
+
+
+def _ratio(part: float | None, whole: float | None) -> float | None:
+    return None if part is None or not whole else round(part / whole, 4)
+
+
+def _same(records: Mapping[str, StageRecord], fact: str) -> bool | None:
+    ours, control = (records[arm].facts.get(fact) for arm in ("student", "control"))
+    return None if ours is None or control is None else bool(ours == control)
+
+
+def _warnings(arms: Mapping[str, Mapping[str, Any]], records: Mapping[str, StageRecord]) -> list[str]:
+    """What a reader must know before believing the table, in sentences."""
+    sentences = []
+    if _same(records, "initial_sha256") is False:
+        sentences.append("Student and control did not start from the same weights, so they cannot be compared.")
+    if _same(records, "optimizer_steps") is False:
+        sentences.append("Student and control did not take the same number of optimiser steps.")
+    teacher, control = arms["teacher"]["mAP50_95"], arms["control"]["mAP50_95"]
+    if teacher is not None and control is not None and teacher <= control:
+        sentences.append(
+            "The teacher is no better than the small model trained alone: there is nothing to distil from it."
+        )
+    rare = [c["class"] for c in arms["teacher"]["per_class"] if c["boxes"] == 0]
+    if rare:
+        sentences.append(f"The test split has no box of {', '.join(rare)}: such classes are n/a, not zero.")
+    return sentences
+
+
+def _write_predictions(path: Path, found: Mapping[str, Detections], names: Sequence[str]) -> Path:
+    """Every detection that counted, corners in pixels, so that any figure can be computed again."""
+    import pandas as pd
+
+    rows = [
+        (image, int(c), names[c], *box, score)
+        for image, d in found.items()
+        for c, box, score in zip(d.cls, d.xyxy.tolist(), d.score.tolist(), strict=True)
+    ]
+    table = pd.DataFrame(rows, columns=["image", "class_id", "class", "x1", "y1", "x2", "y2", "score"])
+    with atomic_path(path) as temporary:
+        table.to_csv(temporary, index=False, float_format="%.4f", lineterminator="\n")
+    return path
+
+
+def _choose_examples(images: Sequence[ViewImage], truth: Mapping[str, Truth], count: int) -> list[ViewImage]:
+    """Evenly spread over the test images that have boxes, never picked by how well a model did on them."""
+    labelled = [image for image in images if len(truth[image.image.name].cls)]
+    if not labelled or not count:
+        return []
+    step = max(1, len(labelled) // count)
+    return labelled[::step][:count]
+
+
+def _example(
+    image: ViewImage,
+    view: View,
+    truth: Mapping[str, Truth],
+    found: Mapping[str, Mapping[str, Detections]],
+    accuracy: Mapping[str, Accuracy],
+) -> dict[str, Any]:
+    """One test image with its truth and what each arm finds above its own best-F1 confidence."""
+    key = image.image.name
+    return {
+        "image": image.image.relative_to(view.folder).as_posix(),
+        "truth": [
+            {"class": view.names[c], "xyxy": [round(v, 2) for v in box]}
+            for c, box in zip(truth[key].cls, truth[key].xyxy.tolist(), strict=True)
+        ],
+        "arms": {
+            arm: [
+                {"class": view.names[c], "score": round(s, 4), "xyxy": [round(v, 2) for v in box]}
+                for c, s, box in zip(d[key].cls, d[key].score.tolist(), d[key].xyxy.tolist(), strict=True)
+                if s >= (accuracy[arm].confidence or 0.25)
+            ]
+            for arm, d in found.items()
+        },
+    }
+
+
+def _summary(arms: Mapping[str, Mapping[str, Any]]) -> str:
+    figures = (f"{name} {arm['mAP50_95']:.3f}" for name, arm in arms.items() if arm["mAP50_95"] is not None)
+    return "mAP50-95 on test: " + ", ".join(figures)
+
+
+STAGE = Stage(
+    name="compare",
+    command="compare",
+    needs=("split", "teacher", "student", "baseline"),
+    settings=_settings,
+    inputs=lambda config: {},
+    versions=("ultralytics", "torch", "pycocotools"),
+    work=compare,
+)

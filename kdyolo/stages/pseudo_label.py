@@ -1,0 +1,258 @@
+"""Stage `pseudo`: the teacher writes labels for the training images, and for images nobody has labelled."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kdyolo.config import Config
+from kdyolo.errors import ConfigError, StageError
+from kdyolo.stages.base import Stage, StageContext, StageResult
+from kdyolo.storage import sha256_file, sha256_tree, write_json
+
+if TYPE_CHECKING:
+    from kdyolo.datasets.view import View
+    from kdyolo.engine.detector import Detector
+    from kdyolo.evaluation.accuracy import Accuracy
+    from kdyolo.pseudo.table import PseudoLabels
+
+MAP_CONF = 0.001
+LOWEST_SCORE = 0.1
+"""Boxes below are not even in the table: the floor of the lower threshold in dual-threshold schemes."""
+_MAX_NOT_FINITE = 0.01
+
+
+@dataclass(frozen=True)
+class Target:
+    """An image to label: its file in a view, where its labels go, its name in the table, and its size (px)."""
+
+    image: Path
+    label: Path
+    name: str
+    width: int
+    height: int
+
+
+def _settings(config: Config) -> dict[str, Any]:
+    return {
+        "pseudo": config.pseudo.model_dump(mode="json", exclude={"images"}),
+        "audit": config.audit.model_dump(mode="json"),
+        "teacher_imgsz": config.teacher.imgsz,
+        "precision": config.runtime.precision,
+    }
+
+
+def _inputs(config: Config) -> dict[str, str]:
+    folder = config.pseudo.images
+    if folder is None:
+        return {}
+    if not folder.is_dir():
+        raise ConfigError(f"There is no folder {folder}.", "Give --images a folder of images without labels.")
+    digest = hashlib.sha256()
+    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+        info = path.stat()
+        digest.update(os.fsencode(f"{path.relative_to(folder)}\0{info.st_size}\0{info.st_mtime_ns}\n"))
+    return {"images": digest.hexdigest()}
+
+
+def pseudo_label(context: StageContext) -> StageResult:
+    """Leave label files of five columns, ``predictions.csv`` with every box and score, and ``thresholds.json``.
+
+    Only training images and the unlabelled folder are labelled; the validation split only tells how good the teacher
+    is and which scores to trust; the test split is not opened.
+
+    Raises:
+        StageError: The teacher is useless on the validation split (`force` goes on), or finds nothing to label.
+    """
+    from kdyolo.datasets.view import load_view, verify_view
+    from kdyolo.engine.detector import Detector
+
+    config, run, folder = context.config, context.run, context.run.stage("pseudo")
+    for left in ("labels", "images", "predictions.csv", "thresholds.json"):
+        _remove(folder / left)
+    view = load_view(run.stage("split"))
+    verify_view(view, ("train", "val"))
+    teacher = run.require("teacher")
+    checkpoint = run.stage("teacher") / "best.pt"
+    class_map = {int(a): int(b) for a, b in teacher.facts["class_map"].items()}
+    imgsz = config.pseudo.imgsz or config.teacher.imgsz
+    detector = Detector(checkpoint, imgsz, config.runtime, view.names, class_map)
+    accuracy = _score(detector, view, context)
+    thresholds = _thresholds(accuracy, view.names, config.pseudo.conf)
+    targets, pool_facts = _targets(view, context)
+    labels, lost = _label(detector, targets, [thresholds[name] for name in view.names], context)
+    kept = sum(int(found.kept.sum()) for found in labels.values())
+    if kept == 0:
+        raise StageError(
+            f"The teacher found 0 boxes with a score >= {min(thresholds.values()):.2f} in {len(labels)} images.",
+            "Lower the threshold (--conf 0.1), or train the teacher longer.",
+        )
+    written = _write(folder, targets, labels, view.names, thresholds, sha256_file(checkpoint))
+    facts = {
+        "teacher_sha256": sha256_file(checkpoint),
+        "teacher_val": {k: v for k, v in accuracy.to_json().items() if k != "curves"},
+        "thresholds": thresholds,
+        "images": len(targets),
+        "labelled": sum(bool(found.kept.any()) for found in labels.values()),
+        "background": sum(not found.kept.any() for found in labels.values()),
+        "quarantined": lost,
+        "boxes": kept,
+        "boxes_per_class": _count(labels.values(), view.names),
+        "labels_sha256": sha256_tree((p for p in written if p.suffix == ".txt"), folder),
+        **pool_facts,
+    }
+    return StageResult(written, facts, _summary(facts))
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _score(detector: Detector, view: View, context: StageContext) -> Accuracy:
+    """Measure the teacher on the validation split, and stop if it has nothing to teach."""
+    from kdyolo.evaluation.accuracy import evaluate
+    from kdyolo.evaluation.splits import detect, truths
+
+    images = view.splits["val"]
+    found = detect(detector, images, MAP_CONF, context.config.pseudo.iou, context.progress, "teacher on validation")
+    accuracy = evaluate(truths(images), found, view.names)
+    limit, score = context.config.pseudo.min_map50, accuracy.mAP50 or 0.0
+    if score < limit and not context.force:
+        raise StageError(
+            f"The teacher reaches mAP50 {score:.3f} on the validation split, below {limit}: its labels would teach "
+            "its mistakes.",
+            "Train it longer or from pretrained weights; --force labels all the same.",
+        )
+    if score < limit:
+        context.progress.warn(f"Going on with a teacher of mAP50 {score:.3f} on the validation split (--force).")
+    return accuracy
+
+
+def _thresholds(
+    accuracy: Accuracy, names: Sequence[str], given: float | Mapping[str, float] | None
+) -> dict[str, float]:
+    """Score from which a box of each class becomes a label: given, or of best F1 on the validation split."""
+    from kdyolo.pseudo.thresholds import choose
+
+    if isinstance(given, float | int):
+        return {name: float(given) for name in names}
+    chosen = choose(accuracy.best_threshold, accuracy.boxes, accuracy.confidence)
+    if unknown := [name for name in given or {} if name not in chosen]:
+        raise ConfigError(f"--conf names the class '{unknown[0]}'.", f"Classes: {', '.join(names[:20])}.")
+    return {name: round((given or {}).get(name, chosen[name]), 6) for name in names}
+
+
+def _targets(view: View, context: StageContext) -> tuple[list[Target], dict[str, Any]]:
+    """The training images, and the clean, new images of the unlabelled folder, linked into this stage's folder."""
+    from kdyolo.datasets.pool import read_pool
+    from kdyolo.datasets.view import place, view_stems
+
+    folder = context.run.stage("pseudo")
+    targets = [
+        Target(i.image, folder / "labels" / "train" / i.label.name, f"train/{i.image.name}", i.width, i.height)
+        for i in view.splits["train"]
+    ]
+    if context.config.pseudo.images is None:
+        return targets, {}
+    known = [image for images in view.splits.values() for image in images]
+    pool = read_pool(context.config.pseudo.images, known, context.config.audit, context.progress)
+    stems = view_stems([sample.name for sample in pool.usable])
+    (folder / "images" / "pool").mkdir(parents=True)
+    for sample in pool.usable:
+        image = folder / "images" / "pool" / f"pool-{stems[sample.name]}{sample.check.suffix}"
+        place(sample, image)
+        label = folder / "labels" / "pool" / f"{image.stem}.txt"
+        targets.append(Target(image, label, f"pool/{image.name}", sample.check.width, sample.check.height))
+    rejected = [sample.quarantine for sample in pool.samples if sample.quarantine]
+    duplicates = sum(code.startswith("duplicate_of_") for code in rejected)
+    return targets, {
+        "pool": {
+            "images": len(pool.samples),
+            "used": len(pool.usable),
+            "duplicates": duplicates,
+            "quarantined": len(rejected) - duplicates,
+        }
+    }
+
+
+def _label(
+    detector: Detector, targets: Sequence[Target], thresholds: Sequence[float], context: StageContext
+) -> tuple[dict[str, PseudoLabels], int]:
+    """Table name -> labels of each image that could be read, and how many could not."""
+    from kdyolo.pseudo.table import judge
+
+    settings, progress = context.config.pseudo, context.progress
+    progress.start("pseudo-labels", len(targets))
+    lowest = min(LOWEST_SCORE, *thresholds)
+    outcomes = detector.predict((t.image for t in targets), lowest, settings.iou, augment=settings.augment)
+    labels, lost, not_finite = {}, 0, 0
+    for done, (target, outcome) in enumerate(zip(targets, outcomes, strict=True), 1):
+        if outcome.detections is None:
+            progress.warn(f"{target.name} could not be labelled: {outcome.reason}.")
+            lost, not_finite = lost + 1, not_finite + (outcome.reason == "not_finite")
+        else:
+            labels[target.name] = judge(outcome.detections, thresholds, target.width, target.height)
+        progress.update(done)
+    progress.finish()
+    if not_finite > _MAX_NOT_FINITE * len(targets):
+        raise StageError(
+            f"The teacher's output is not finite on {not_finite} of {len(targets)} images.",
+            "Try --precision fp32; if that does not help, the checkpoint is damaged.",
+        )
+    return labels, lost
+
+
+def _write(
+    folder: Path,
+    targets: Sequence[Target],
+    labels: Mapping[str, PseudoLabels],
+    names: Sequence[str],
+    thresholds: Mapping[str, float],
+    teacher_sha256: str,
+) -> list[Path]:
+    from kdyolo.datasets.labels import write_labels
+    from kdyolo.pseudo.table import write_table
+
+    files = []
+    for target in targets:
+        if (found := labels.get(target.name)) is not None:
+            write_labels(target.label, found.cls[found.kept], found.xywhn[found.kept])
+            files.append(target.label)
+    write_table(folder / "predictions.csv", labels, names, teacher_sha256)
+    write_json(folder / "thresholds.json", dict(thresholds))
+    pool = sorted((folder / "images" / "pool").glob("*")) if (folder / "images").is_dir() else []
+    return [*files, folder / "predictions.csv", folder / "thresholds.json", *pool]
+
+
+def _count(labels: Any, names: Sequence[str]) -> dict[str, int]:
+    counts = dict.fromkeys(names, 0)
+    for found in labels:
+        for c in found.cls[found.kept].tolist():
+            counts[names[c]] += 1
+    return counts
+
+
+def _summary(facts: Mapping[str, Any]) -> str:
+    return (
+        f"{facts['images']} images: {facts['labelled']} labelled with {facts['boxes']} boxes, "
+        f"{facts['background']} background, {facts['quarantined']} quarantined"
+    )
+
+
+STAGE = Stage(
+    name="pseudo",
+    command="pseudo-label",
+    needs=("split", "teacher"),
+    settings=_settings,
+    inputs=_inputs,
+    versions=("ultralytics", "torch"),
+    work=pseudo_label,
+)

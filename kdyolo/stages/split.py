@@ -1,0 +1,135 @@
+"""Stage `split`: check the user's data set and build the run's own clean train / val / test view of it."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kdyolo.config import Config
+from kdyolo.datasets.audit import write_audit
+from kdyolo.datasets.checks import check_dataset, require_sound
+from kdyolo.datasets.reader import locate, read
+from kdyolo.datasets.sample import SPLITS, Dataset, Sample
+from kdyolo.datasets.splitting import split_dataset
+from kdyolo.datasets.view import build_view, clear_view, dataset_sha256, load_view
+from kdyolo.errors import ConfigError
+from kdyolo.stages.base import Stage, StageContext, StageResult
+
+
+def _settings(config: Config) -> dict[str, Any]:
+    parts: dict[str, Any] = config.model_dump(mode="json", include={"seed", "data", "audit", "split"})
+    return parts
+
+
+def _inputs(config: Config) -> dict[str, str]:
+    """Fingerprint of the user's folder: names, sizes and times, so that a large data set need not be read."""
+    source = _source(config)
+    root, described = locate(source, config.data)
+    digest = hashlib.sha256(described.file.read_bytes() if described else b"")
+    listed = [place for places in described.splits.values() for place in places] if described else []
+    for top in [root, *sorted({place for place in listed if not place.is_relative_to(root)})]:
+        for line in _fingerprint(top):
+            digest.update(line)
+    return {"source": digest.hexdigest()}
+
+
+def _fingerprint(top: Path) -> Iterator[bytes]:
+    for folder, folders, files in os.walk(top):
+        folders.sort()
+        for name in sorted(files):
+            path = os.path.join(folder, name)  # noqa: PTH118 - a name may hold undecodable bytes
+            with contextlib.suppress(FileNotFoundError):
+                info = os.lstat(path)
+                yield os.fsencode(f"{os.path.relpath(path, top)}\0{info.st_size}\0{info.st_mtime_ns}\n")
+
+
+def _source(config: Config) -> Path:
+    if config.data.source is None:
+        raise ConfigError("No data set is given.", "Name its folder: `kdyolo split FOLDER --run RUN`.")
+    return config.data.source
+
+
+def split(context: StageContext) -> StageResult:
+    """Read, check, divide, and write the view; the audit is written even where the data set fails it.
+
+    Raises:
+        ConfigError, DatasetError, UntrustedFileError: The data set cannot be used, and why.
+        EnvironmentFault: The view cannot be written.
+    """
+    config, folder = context.config, context.run.stage("split")
+    source = _source(config)
+    root, _ = locate(source, config.data)
+    if folder.resolve().is_relative_to(root) or root.is_relative_to(folder.resolve()):
+        raise ConfigError(
+            f"The run {context.run.root} and the data set {root} lie inside each other.", "Give --run another folder."
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    clear_view(folder)
+    dataset = read(source, config.data, config.audit)
+    check_dataset(dataset, config.audit, context.progress)
+    try:
+        require_sound(dataset, config.audit, folder / "audit.csv")
+        rows = split_dataset(dataset, config.split, config.seed)
+    finally:
+        audit_files = write_audit(dataset, folder)
+    outputs = build_view(folder, dataset.names, rows)
+    facts = _facts(dataset, rows, source, config.seed)
+    facts["dataset_sha256"] = dataset_sha256(load_view(folder))
+    return StageResult([*outputs, *audit_files], facts, _tell(facts, context))
+
+
+def _facts(dataset: Dataset, rows: list[tuple[str, str, Sample]], source: Path, seed: int) -> dict[str, Any]:
+    return {
+        "source": str(source),
+        "format": dataset.format,
+        "seed": seed,
+        "classes": list(dataset.names),
+        "images": len(rows),
+        "groups": len({group for _, group, _ in rows}),
+        "quarantined": len(dataset.samples) - len(dataset.usable),
+        "errors": sum(finding.severity == "error" for finding in dataset.findings),
+        "warnings": sum(finding.severity == "warning" for finding in dataset.findings),
+        "splits": {
+            name: _split_facts(dataset.names, [sample for split_name, _, sample in rows if split_name == name])
+            for name in SPLITS
+        },
+    }
+
+
+def _split_facts(names: tuple[str, ...], samples: list[Sample]) -> dict[str, Any]:
+    counts = sum((np.bincount(s.cls, minlength=len(names)) for s in samples), np.zeros(len(names), dtype=np.int64))
+    return {
+        "images": len(samples),
+        "boxes": int(counts.sum()),
+        "background": sum(len(sample.cls) == 0 for sample in samples),
+        "boxes_per_class": dict(zip(names, counts.tolist(), strict=True)),
+    }
+
+
+def _tell(facts: dict[str, Any], context: StageContext) -> str:
+    """Warn of what deserves a look, and sum up in one line."""
+    if facts["quarantined"] or facts["warnings"]:
+        context.progress.warn(
+            f"{facts['quarantined']} images were left out and there are {facts['warnings']} warnings: "
+            f"see {context.run.stage('split') / 'audit.csv'}"
+        )
+    counts = " / ".join(str(facts["splits"][name]["images"]) for name in SPLITS)
+    boxes = sum(facts["splits"][name]["boxes"] for name in SPLITS)
+    return f"{counts} images (train / val / test), {boxes} boxes, {len(facts['classes'])} classes"
+
+
+STAGE = Stage(
+    name="split",
+    command="split",
+    needs=(),
+    settings=_settings,
+    inputs=_inputs,
+    versions=(),
+    work=split,
+)

@@ -1,0 +1,80 @@
+"""Every command explains itself and is in the README."""
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from kdyolo.cli.main import app
+
+README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+COMMON = ["--json", "--quiet"]
+WORK = ["--run", "--resume", "--force", "--dry-run", "--config", "--set", *COMMON]
+TRAIN = ["--model", "--weights", "--from-scratch", "--epochs", "--imgsz", "--batch", "--seed", "--offline", "--track"]
+BOTH = ["--teacher-model", "--student-model", "--epochs", "--imgsz", "--batch", "--from-scratch", "--labels"]
+MACHINE = ["--offline", "--precision", "--device", "--track"]
+FLAGS = {
+    "run": [*WORK, *BOTH, *MACHINE, "--seed", "--ratios", "--keep-splits"],
+    "demo": ["--run", "--resume", "--force", "--set", *COMMON],
+    "split": [*WORK, "--ratios", "--seed", "--keep-splits", "--format"],
+    "train-teacher": [*WORK, *TRAIN, "--teacher", "--precision", "--device"],
+    "pseudo-label": [*WORK, "--images", "--conf", "--iou", "--augment"],
+    "train-student": [*WORK, *TRAIN, "--labels", "--baseline"],
+    "compare": WORK,
+    "status": COMMON,
+    "init": ["--force", *COMMON],
+    "doctor": COMMON,
+}
+
+
+@pytest.fixture
+def help_of(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "140")
+    return lambda *names: CliRunner().invoke(app, [*names, "--help"])
+
+
+def test_the_list_is_complete():
+    assert sorted(command.name for command in app.registered_commands) == sorted(FLAGS)
+
+
+@pytest.mark.parametrize("name", FLAGS)
+def test_help_starts_with_examples_and_has_every_flag(help_of, name):
+    result = help_of(name)
+    assert result.exit_code == 0
+    lines = [line.strip() for line in result.stdout.splitlines() if line.strip()]
+    assert lines[0].startswith(f"Usage: kdyolo {name}") or lines[0].startswith(f"Usage: root {name}")
+    assert lines[1] == "Examples"
+    assert lines[2].startswith("$ kdyolo ")
+    for flag in FLAGS[name]:
+        assert f"{flag} " in result.stdout, flag
+
+
+def test_examples_use_flags_that_exist(help_of):
+    for name in FLAGS:
+        examples = [line.split() for line in help_of(name).stdout.splitlines() if line.strip().startswith("$ kdyolo")]
+        for words in examples:
+            known = {"-S", "-c", *FLAGS[words[2]]}
+            assert {word for word in words if word.startswith("-")} <= known
+
+
+def test_the_app_lists_every_command(help_of):
+    stdout = help_of().stdout
+    for name in FLAGS:
+        assert f" {name} " in stdout
+
+
+@pytest.mark.parametrize("name", FLAGS)
+def test_every_command_is_in_the_readme(name):
+    assert f"`kdyolo {name}" in README
+
+
+def test_every_exit_code_is_in_the_readme():
+    from kdyolo import errors
+
+    classes = [value for value in vars(errors).values() if isinstance(value, type)]
+    for error in classes:
+        assert f"\n| {error.exit_code} |" in README
+
+
+def test_the_readme_starts_with_its_two_commands():
+    assert README.index("make demo") < README.index("make test") < README.index("kdyolo run DATASET")

@@ -1,0 +1,376 @@
+"""What `execute` does to a run directory, in one process."""
+
+import json
+import os
+
+import fake_chain
+import pytest
+from fake_chain import CHAIN, calls
+
+from kdyolo.config import load_config
+from kdyolo.errors import ConfigError, DatasetError, EnvironmentFault, Interrupted, RunExistsError, StageError
+from kdyolo.pipeline import execute, plan, resolve
+from kdyolo.yamlio import load_mapping
+
+ALL = [stage.name for stage in CHAIN]
+
+
+@pytest.fixture
+def go(run, source, notes):
+    def execute_with(only=None, resume=False, force=False, **values):
+        overrides = {"data.source": source, **{key.replace("__", "."): value for key, value in values.items()}}
+        return execute(run, resolve(run, overrides=overrides), CHAIN, notes, only=only, resume=resume, force=force)
+
+    return execute_with
+
+
+def mtimes(run):
+    return {p: p.stat().st_mtime_ns for p in run.root.rglob("*") if p.is_file()}
+
+
+def test_a_first_run_does_everything_and_leaves_exactly_these_files(run, go):
+    outcome = go()
+    assert outcome.ran == calls(run) == ALL
+    files = {p.relative_to(run.root).as_posix() for p in run.root.rglob("*") if p.is_file()}
+    stage_files = {f"{name}/{file}" for name in ALL for file in ("stage.json", "out.json", "started")}
+    others = {"config.yaml", "manifest.json", ".lock", "report/summary.json", "report/report.html"}
+    assert files == stage_files | others
+    assert [run.record(name).sequence for name in ALL] == [1, 2, 3, 4, 5, 6]
+
+
+def test_config_and_manifest_say_what_the_run_was_made_with(run, go, source):
+    go(seed=7)
+    assert load_config(run.config) == load_config(overrides={"seed": 7, "data.source": source})
+    assert set(load_mapping(run.config)) == {
+        *("seed", "data", "audit", "split", "teacher", "pseudo", "student", "compare", "runtime")
+    }
+    manifest = json.loads(run.manifest.read_text())
+    assert manifest["seed"] == 7
+    assert manifest["dataset_sha256"] == "abc"
+    assert {"kdyolo", "packages", "python", "platform", "cpu", "git_commit"} <= set(manifest)
+    assert {name: stage["status"] for name, stage in manifest["stages"].items()} == dict.fromkeys(ALL, "done")
+    assert manifest["stages"]["teacher"]["key"] == run.record("teacher").key
+
+
+def test_a_finished_run_is_not_touched(run, go, notes):
+    go()
+    calls(run)
+    before, folder = mtimes(run), run.root.stat().st_mtime_ns
+    outcome = go()
+    assert (outcome.ran, outcome.skipped, calls(run)) == ([], ALL, [])
+    assert mtimes(run) == before
+    assert run.root.stat().st_mtime_ns == folder
+    assert "Nothing to do" in notes.messages[-1]
+
+
+def test_settings_of_the_machine_redo_nothing(run, go):
+    go()
+    assert go(runtime__threads=1).ran == []
+
+
+@pytest.mark.parametrize("how", ["fail", "crash", "interrupt", "exit"])
+def test_a_stage_that_broke_off_goes_on_in_its_folder(run, go, monkeypatch, how):
+    monkeypatch.setenv("FAKE_PSEUDO", how)
+    expected = {"interrupt": Interrupted, "exit": SystemExit}.get(how, StageError)
+    with pytest.raises(expected):
+        go()
+    record = run.record("pseudo")
+    assert record.status == ("interrupted" if how in ("interrupt", "exit") else "failed")
+    assert record.error
+    assert calls(run) == ["split", "teacher", "pseudo"]
+    monkeypatch.delenv("FAKE_PSEUDO")
+    assert go().ran == ["pseudo", "student", "baseline", "compare"]
+    assert run.record("pseudo").facts["resumed"] is True
+    assert run.record("student").facts["resumed"] is False
+    assert not (run.root / "old").exists()
+
+
+def test_an_unforeseen_error_names_the_log_which_has_the_traceback(run, go, monkeypatch):
+    monkeypatch.setenv("FAKE_TEACHER", "crash")
+    with pytest.raises(StageError) as caught:
+        go()
+    assert str(run.log) in caught.value.hint
+    assert "ValueError: bad [value]" in run.log.read_text()
+
+
+def test_an_interrupt_names_the_command_that_goes_on(run, go, monkeypatch):
+    monkeypatch.setenv("FAKE_SPLIT", "interrupt")
+    monkeypatch.chdir(run.root.parent.parent)
+    with pytest.raises(Interrupted) as caught:
+        go()
+    assert "`kdyolo run --run runs/first`" in caught.value.hint
+    with pytest.raises(Interrupted) as caught:
+        go(only="split")
+    assert "`kdyolo split --run runs/first`" in caught.value.hint
+
+
+def test_seconds_add_up_over_attempts(run, go, monkeypatch):
+    monkeypatch.setenv("FAKE_SPLIT", "fail")
+    with pytest.raises(StageError):
+        go()
+    record = run.record("split").model_copy(update={"seconds": 100.0})
+    run.write_record(record)
+    monkeypatch.delenv("FAKE_SPLIT")
+    go()
+    assert run.record("split").seconds >= 100
+
+
+def test_a_changed_setting_is_named_and_redone_only_on_request(run, go, notes):
+    go()
+    calls(run)
+    before = mtimes(run)
+    with pytest.raises(RunExistsError) as caught:
+        go(student__epochs=3)
+    assert "setting student.epochs: 10 -> 3" in caught.value.message
+    assert "--resume" in caught.value.hint
+    assert "--force" in caught.value.hint
+    assert mtimes(run) == before | {run.root / ".lock": (run.root / ".lock").stat().st_mtime_ns}
+    assert go(student__epochs=3, resume=True).ran == calls(run) == ["student", "baseline", "compare"]
+    assert sorted(p.name for p in (run.root / "old").iterdir()) == ["baseline-1", "compare-1", "student-1"]
+    assert run.record("student").facts["resumed"] is False
+    assert run.record("student").sequence == 7
+
+
+def test_a_stage_that_comes_out_as_it_was_stops_the_wave(run, go):
+    go()
+    (run.stage("teacher") / "out.json").write_text("{}")
+    calls(run)
+    assert go().ran == calls(run) == ["teacher"]
+
+
+def test_changed_data_and_packages_are_named(run, go, source, monkeypatch):
+    go()
+    (source / "data.txt").write_text("other images")
+    monkeypatch.setattr("kdyolo.pipeline.keys.package_version", lambda name: "9.9")
+    with pytest.raises(RunExistsError) as caught:
+        go()
+    assert "the files of 'source' changed" in caught.value.message
+    assert "package numpy: " in caught.value.message
+    assert "-> 9.9" in caught.value.message
+
+
+@pytest.mark.parametrize("damage", ["edited", "missing", "record", "record cut"])
+def test_damage_by_hand_is_named_and_redone(run, go, notes, damage):
+    go()
+    calls(run)
+    target = run.stage("baseline") / ("stage.json" if "record" in damage else "out.json")
+    if damage in ("missing", "record"):
+        target.unlink()
+    else:
+        target.write_bytes(target.read_bytes()[:-10])
+    assert go().ran == calls(run) == ["baseline"]
+    told = " ".join(notes.messages)
+    assert ("baseline/out.json" in told) or ("stage.json is missing or cannot be read" in told)
+    assert (run.root / "old" / "baseline-1").is_dir()
+
+
+def test_unfinished_and_changed_work_is_moved_aside_without_asking(run, go, monkeypatch, notes):
+    monkeypatch.setenv("FAKE_STUDENT", "fail")
+    with pytest.raises(StageError):
+        go()
+    monkeypatch.delenv("FAKE_STUDENT")
+    go(student__epochs=4)
+    assert run.record("student").facts["resumed"] is False
+    assert any("was not finished, and setting student.epochs: 10 -> 4" in message for message in notes.messages)
+
+
+def test_force_moves_the_whole_run_aside(run, go):
+    go()
+    first = run.record("split").model_dump()
+    assert go(force=True, seed=1).ran == ALL
+    aside = run.root.with_name("first-1")
+    assert json.loads((aside / "split" / "stage.json").read_text()) == first
+    assert not (aside / "lock.json").exists()
+    assert run.record("split").settings["seed"] == 1
+
+
+def test_force_for_one_stage_moves_that_stage_aside(run, go):
+    go()
+    calls(run)
+    assert go(only="pseudo", force=True).ran == calls(run) == ["pseudo"]
+    assert run.record("pseudo").facts["forced"] is True
+    assert (run.root / "old" / "pseudo-1").is_dir()
+    assert not run.root.with_name("first-1").exists()
+
+
+def test_force_with_a_missing_data_set_moves_nothing(run, go, source):
+    go()
+    (source / "data.txt").unlink()
+    with pytest.raises(DatasetError):
+        go(force=True)
+    assert not run.root.with_name("first-1").exists()
+
+
+def test_a_missing_data_set_makes_no_run_directory(run, go, source):
+    (source / "data.txt").unlink()
+    with pytest.raises(DatasetError):
+        go()
+    assert not run.root.exists()
+
+
+def test_one_stage_needs_the_ones_before_it(run, go):
+    with pytest.raises(ConfigError, match="needs the stage 'split'"):
+        go(only="teacher")
+    go(only="split")
+    assert go(only="teacher").ran == ["teacher"]
+    with pytest.raises(RunExistsError, match=r"setting split.keep_splits: false -> true"):
+        go(only="teacher", split__keep_splits=True)
+    assert load_mapping(run.config)["split"]["keep_splits"] is False
+
+
+def test_one_stage_keeps_what_is_done(run, go):
+    go(only="split")
+    before = mtimes(run)
+    assert go(only="split").skipped == ["split"]
+    assert mtimes(run) == before
+    with pytest.raises(RunExistsError):
+        go(only="split", seed=5)
+    assert go(only="split", seed=5, resume=True).ran == ["split"]
+
+
+def test_an_unknown_stage_is_refused(run, go):
+    with pytest.raises(ConfigError, match="no stage 'audit'"):
+        go(only="audit")
+
+
+@pytest.mark.parametrize("damage", ["missing", "edited", "manifest"])
+def test_the_report_is_built_again_when_it_is_stale(run, go, damage):
+    go()
+    calls(run)
+    page = run.root / "report" / "report.html"
+    if damage == "missing":
+        page.unlink()
+    elif damage == "edited":
+        page.write_text("nicer figures")
+    else:
+        run.manifest.write_text("{")
+    outcome = go()
+    assert (outcome.report, outcome.ran, calls(run)) == (True, [], [])
+    assert page.read_text() == "<html></html>"
+    assert go().report is False
+
+
+def test_a_report_that_fails_is_tried_again(run, go, monkeypatch):
+    monkeypatch.setenv("FAKE_REPORT", "crash")
+    with pytest.raises(StageError, match="no plot"):
+        go()
+    monkeypatch.delenv("FAKE_REPORT")
+    assert go().report is True
+    assert calls(run) == ALL
+
+
+def test_half_written_files_of_dead_processes_go_and_others_stay(run, go):
+    go(only="split")
+    ours, theirs = run.stage("split") / ".out.json.123.tmp", run.stage("split") / "notes.tmp"
+    ours.touch()
+    theirs.touch()
+    go()
+    assert not ours.exists()
+    assert theirs.exists()
+
+
+def test_a_full_disk_is_an_environment_fault_even_when_a_library_hides_it(run, go, monkeypatch):
+    def full(how, folder):
+        try:
+            raise OSError(28, "No space left on device", str(folder / "x"))
+        except OSError as error:
+            raise RuntimeError("writer failed") from error
+
+    monkeypatch.setattr(fake_chain, "_misbehave", full)
+    with pytest.raises(EnvironmentFault, match="No room to write"):
+        go()
+    assert run.record("split").status == "failed"
+
+
+def test_a_run_directory_that_is_a_file(run, go):
+    run.root.parent.mkdir()
+    run.root.write_text("mine")
+    for force in (False, True):
+        with pytest.raises(EnvironmentFault, match="is a file"):
+            go(force=force)
+    assert run.root.read_text() == "mine"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_read_only_folder(run, go):
+    run.root.parent.mkdir()
+    run.root.parent.chmod(0o500)
+    with pytest.raises(EnvironmentFault, match="Cannot write"):
+        go()
+
+
+def test_a_lock_from_another_host_is_respected(run, go):
+    run.create()
+    (run.root / "lock.json").write_text(json.dumps({"pid": 1, "host": "elsewhere", "command": "kdyolo run"}))
+    assert run.holder()["host"] == "elsewhere"
+    with pytest.raises(RunExistsError, match="elsewhere") as caught:
+        go()
+    assert "lock.json" in caught.value.hint
+
+
+def test_the_lock_of_a_dead_process_is_taken_over_with_a_warning(run, go, notes):
+    import socket
+
+    run.create()
+    owner = {"pid": 2**22 + 1, "host": socket.gethostname(), "command": "kdyolo run"}
+    (run.root / "lock.json").write_text(json.dumps(owner))
+    assert run.holder() is None
+    go()
+    assert "ended without cleaning up" in notes.warnings[0]
+    assert run.holder() is None
+
+
+def test_no_bar_stays_open(run, go, notes, monkeypatch):
+    go(only="split")
+    assert notes.open == 0
+    monkeypatch.setenv("FAKE_TEACHER", "crash")
+    with pytest.raises(StageError):
+        go()
+    assert notes.open == 0
+
+
+def test_plan_of_a_first_run_writes_nothing(run, source):
+    steps = plan(run, resolve(run, overrides={"data.source": source}), CHAIN)
+    assert [(step.stage, step.action) for step in steps] == [(name, "run") for name in ALL]
+    assert not run.root.parent.exists()
+
+
+def test_plan_of_a_changed_run(run, go, source):
+    go()
+    before = mtimes(run)
+    steps = plan(run, resolve(run, overrides={"pseudo.iou": 0.5}), CHAIN)
+    assert [(step.stage, step.action) for step in steps] == [
+        ("split", "skip"),
+        ("teacher", "skip"),
+        ("pseudo", "redo"),
+        ("student", "redo"),
+        ("baseline", "skip"),
+        ("compare", "redo"),
+    ]
+    assert [step.reason for step in steps if step.action == "redo"] == [
+        "setting pseudo.iou: 0.7 -> 0.5",
+        "follows 'pseudo'",
+        "follows 'student'",
+    ]
+    assert all(step.seconds is not None for step in steps)
+    assert mtimes(run) == before
+
+
+def test_plan_with_force_runs_everything(run, go):
+    go()
+    steps = plan(run, resolve(run), CHAIN, force=True)
+    assert {step.action for step in steps} == {"run"}
+    assert [step.action for step in plan(run, resolve(run), CHAIN, only="pseudo", force=True)] == ["redo"]
+
+
+def test_settings_of_an_existing_run_are_its_base(run, go, source, tmp_path, monkeypatch):
+    go(student__epochs=4)
+    assert resolve(run).student.epochs == 4
+    assert resolve(run, overrides={"data.source": source}, fresh=True).student.epochs == 10
+    monkeypatch.chdir(tmp_path)
+    assert resolve(run, overrides={"teacher.weights": "a.pt"}).teacher.weights == tmp_path / "a.pt"
+
+
+def test_no_run_and_no_data_set(run):
+    with pytest.raises(ConfigError, match="no data set is given"):
+        resolve(run)

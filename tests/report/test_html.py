@@ -1,0 +1,181 @@
+"""The page: well formed, self-contained, escaped, and its figures those of the comparison."""
+
+import json
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from kdyolo.report.build import build
+
+VOID = {"meta", "br", "img", "link", "input", "hr"}
+NASTY = [
+    "<script>alert(1)</script>",
+    "=cmd|' /C calc'!A0",
+    "\x1b[31mred\x1b[0m",
+    "[red]bold[/red]",
+    "n" * 300,
+    '" onload="alert(2)',
+    "{{ 7*7 }} $x_1$ &amp; \u202egnp.exe",
+]
+
+
+class Page(HTMLParser):
+    """Collects tags, attributes and text, and checks that what is opened is closed in order."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.tags, self.attributes, self.texts = [], [], [], []
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += [(tag, name, value) for name, value in attrs]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += [(tag, name, value) for name, value in attrs]
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] != "style":
+            self.texts.append(data)
+
+    @property
+    def text(self):
+        return re.sub(r"\s+", " ", " ".join(self.texts))
+
+
+def page_of(run):
+    build(run)
+    text = (run.stage("report") / "report.html").read_text(encoding="utf-8")
+    return Page(text), text
+
+
+def test_it_is_one_self_contained_file_that_runs_nothing(run):
+    page, text = page_of(run)
+    assert text.startswith("<!DOCTYPE html>")
+    assert not {"script", "iframe", "object", "embed", "link", "base", "form"} & set(page.tags)
+    loads = [value for _, name, value in page.attributes if name.split(":")[-1] in ("href", "src", "srcset", "data")]
+    assert loads
+    assert all(value.startswith(("#", "data:image/jpeg;base64,")) for value in loads)
+    assert not [name for _, name, _ in page.attributes if name.startswith("on")]
+    assert not re.search(r"url\((?!#)", text)
+    assert "@import" not in text
+    namespaces = {value for _, name, value in page.attributes if name.startswith("xmlns")}
+    assert set(re.findall(r"https?://[^\s\"'<]+", text)) <= namespaces
+
+
+def test_it_can_be_read_without_seeing_it(run):
+    page, _ = page_of(run)
+    assert page.tags.count("h1") == 1
+    assert ("html", "lang", "en") in page.attributes
+    assert all(value for tag, name, value in page.attributes if name == "aria-label")
+    described = sum(1 for tag, name, value in page.attributes if tag == "svg" and (name, value) == ("role", "img"))
+    labelled = sum(1 for tag, name, _ in page.attributes if tag == "svg" and name == "aria-label")
+    assert described == labelled == page.tags.count("svg") > 8
+    assert page.tags.count("th") == sum(1 for tag, name, _ in page.attributes if tag == "th" and name == "scope")
+
+
+def test_ids_are_unique_and_links_lead_somewhere(run):
+    page, _ = page_of(run)
+    ids = [value for _, name, value in page.attributes if name == "id"]
+    assert len(ids) == len(set(ids))
+    targets = {value[1:] for _, name, value in page.attributes if name == "href" and value.startswith("#")}
+    assert targets <= set(ids)
+
+
+def test_figures_are_those_of_the_comparison(run):
+    page, _ = page_of(run)
+    results = json.loads((run.stage("compare") / "results.json").read_text())
+    for arm in results["arms"].values():
+        for name in ("precision", "recall", "mAP50", "mAP75", "mAP50_95"):
+            assert f"{arm[name]:.3f}" in page.text
+        assert f"{arm['params']:,}" in page.text
+        assert f"{arm['latency_ms']['p95']:.1f}" in page.text
+        assert arm["sha256"] in page.text
+        for row in arm["per_class"][:2]:
+            assert f"{row['mAP50_95']:.3f}" in page.text
+    table = page.text[page.text.index("Confidence of best F1") - 900 :]
+    assert " ".join(f"{a['mAP50_95']:.3f}" for a in results["arms"].values()) in table
+    assert "yolov5x distilled into yolov5n" in page.text
+    for shown in ("93 %", "7.3×", "37×", "5 min 12 s", "1 h 47 min"):
+        assert shown in page.text
+
+
+def test_it_opens_with_the_verdict_and_shows_what_was_recorded(run):
+    page, _ = page_of(run)
+    verdict = json.loads((run.stage("report") / "summary.json").read_text())["verdict"]
+    assert page.text.index(verdict) < page.text.index("of the teacher's mAP kept")
+    for shown in ("336", "truncated", "0.41", "a made-up processor", "60 images timed after 10", "model: yolov5n"):
+        assert shown in page.text
+    assert "1 of 2 found, 0 false alarms" in page.text  # the student; its detection of score 0.05 is not drawn
+    assert "1 of 2 found, 1 false alarm" in page.text
+    assert "spot 0.05" not in page.text
+
+
+def test_nasty_names_come_out_as_text(synthetic, tmp_path):
+    results = synthetic.results(NASTY)
+    for arm in results["arms"].values():  # every class has a box, so that every class is plotted
+        for row in arm["per_class"]:
+            row.update(boxes=3, mAP50_95=0.5)
+    results["arms"]["student"]["model"] = NASTY[0]
+    results["warnings"] = [NASTY[0]]
+    results["measured"]["processor"] = NASTY[0]
+    examples = synthetic.examples(NASTY)
+    examples[0]["truth"] += [{"class": name, "xyxy": [5, 5, 50, 50]} for name in NASTY]
+    facts = {"split": {"boxes": {"train": dict.fromkeys(NASTY, 3)}, NASTY[0]: NASTY[0]}, "compare": {}}
+    run = synthetic.run(tmp_path / "a <b> & run", results, examples, facts=facts)
+    run.config.write_text(f"name: '{NASTY[0]}'\n")
+    page, text = page_of(run)
+    assert "script" not in page.tags
+    assert not [name for _, name, _ in page.attributes if name.startswith("on")]
+    assert NASTY[0] in page.text
+    assert "n" * 300 in page.text
+    assert "[red]bold[/red]" in page.text
+    assert "{{ 7*7 }} $x_1$" in page.text
+    assert not re.search("[\x00-\x08\x0b-\x1f\x7f\u202e]", text)
+
+
+def test_without_control_and_metrics_it_says_so(synthetic, tmp_path):
+    results = synthetic.results(arms=("teacher", "student"))
+    results["arms"]["teacher"].update(mAP50_95=None, params=None, latency_ms=None, curves=None)
+    page, text = page_of(synthetic.run(tmp_path / "run", results, examples=[], trained=()))
+    assert "no control was trained" in page.text
+    assert "n/a" in page.text
+    assert "None" not in page.text
+    assert "nan" not in page.text
+    assert "Examples" not in page.text
+    assert 'id="training"' not in text
+
+
+@pytest.mark.parametrize("path", ["../../outside.jpg", "/etc/hostname", "images/test/none.jpg", "images/test"])
+def test_examples_outside_the_split_or_unreadable_are_left_out(synthetic, tmp_path, path):
+    (tmp_path / "outside.jpg").write_bytes(b"secret")
+    examples = synthetic.examples()
+    examples[0]["image"] = path
+    page, text = page_of(synthetic.run(tmp_path / "run", examples=examples))
+    assert "data:image" not in text
+    assert "Examples" not in page.text
+
+
+def test_many_classes_and_one_epoch_still_make_a_page(synthetic, tmp_path):
+    names = [f"class {i}" for i in range(45)]
+    results = synthetic.results(names)
+    for arm in results["arms"].values():
+        for i, row in enumerate(arm["per_class"]):
+            row.update(boxes=i, mAP50_95=0.5)
+    run = synthetic.run(tmp_path / "run", results, synthetic.examples(names))
+    table = run.stage("student") / "results.csv"
+    table.write_text("\n".join(table.read_text().splitlines()[:2]) + "\n")
+    page, _ = page_of(run)
+    assert "class 0" in page.text
+    assert "class 44 (44)" in page.text
+    assert "class 5 (5)" not in page.text  # the plot shows the thirty with most boxes
+    assert "Student (1 epoch)" in page.text
