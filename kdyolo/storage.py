@@ -7,6 +7,7 @@ import errno
 import hashlib
 import json
 import os
+import shlex
 import shutil
 import socket
 import sys
@@ -143,6 +144,12 @@ class RunDir:
     def log(self) -> Path:
         """Everything the libraries underneath had to say."""
         return self.root / "log" / "kdyolo.log"
+
+    @property
+    def shown(self) -> str:
+        """The folder as an argument of a command: relative where that is shorter, quoted for a shell."""
+        cwd = Path.cwd()
+        return shlex.quote(str(self.root.relative_to(cwd) if self.root.is_relative_to(cwd) else self.root))
 
     def stage(self, name: str) -> Path:
         """Folder of a stage."""

@@ -10,12 +10,19 @@ import yaml
 from kdyolo.errors import ConfigError
 
 MAX_BYTES = 8_000_000
+MAX_NODES = 50_000
 
 
 class _PlainLoader(yaml.SafeLoader):
-    """A SafeLoader that refuses aliases and duplicate keys."""
+    """A SafeLoader that refuses aliases, duplicate keys and documents of very many values."""
+
+    nodes = 0
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        self.nodes += 1
+        if self.nodes > MAX_NODES:
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+            raise yaml.constructor.ConstructorError(None, None, f"it holds more than {MAX_NODES} values", mark)
         if self.check_event(yaml.events.AliasEvent):
             event = self.get_event()  # type: ignore[no-untyped-call]
             raise yaml.constructor.ConstructorError(None, None, "anchors and aliases are not allowed", event.start_mark)
@@ -43,7 +50,7 @@ def parse_yaml(text: str, name: str) -> Any:
         name: Where it comes from, for the error message.
 
     Raises:
-        ConfigError: Not YAML, a tag that builds objects, an alias or a duplicate key; says line and column.
+        ConfigError: Not YAML, a tag that builds objects, an alias, a duplicate key or over 50 000 values; says where.
     """
     try:
         return yaml.load(text, Loader=_PlainLoader)  # noqa: S506 - a SafeLoader subclass

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import datetime
-import shlex
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from kdyolo.cli import options as opt
 from kdyolo.cli.console import Console, open_console
+
+if TYPE_CHECKING:
+    from kdyolo.storage import RunDir
 
 
 def status(
@@ -26,12 +28,12 @@ def status(
     folder = RunDir(run)
     if not folder.config.is_file():
         raise ConfigError(f"There is no run at {folder.root}.", "Start one with `kdyolo run DATASET --run FOLDER`.")
-    data = describe(folder, str(run))
+    data = describe(folder)
     console.result(data, lambda: _render(console, data))
 
 
-def describe(run: Any, name: str) -> dict[str, Any]:
-    """State of a run as plain data; `name` is how the user calls it."""
+def describe(run: RunDir) -> dict[str, Any]:
+    """State of a run as plain data."""
     from kdyolo.pipeline import chain
 
     holder = run.holder()
@@ -55,7 +57,7 @@ def describe(run: Any, name: str) -> dict[str, Any]:
         stages.append(state)
     finished = all(state["status"] == "done" for state in stages)
     report = run.root / "report" / "report.html"
-    next_command = None if finished and report.is_file() else f"kdyolo run --run {shlex.quote(name)}"
+    next_command = None if finished and report.is_file() else f"kdyolo run --run {run.shown}"
     return {
         "run": str(run.root),
         "stages": stages,

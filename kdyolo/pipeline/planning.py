@@ -37,9 +37,14 @@ class Step:
     changes: tuple[str, ...] = ()
 
 
-def fingerprints(config: Config, stages: Sequence[Stage]) -> Fingerprints:
-    """Stage -> its fingerprints of outside files. Reads those files, so it also finds early what is missing."""
-    return {stage.name: stage.inputs(config) for stage in stages}
+def fingerprints(config: Config, stages: Sequence[Stage], only: str | None = None) -> Fingerprints:
+    """Stage -> its fingerprints of outside files. Looks at those files, so it also finds early what is missing."""
+    return {stage.name: stage.inputs(config) for stage in _concerned(stages, only)}
+
+
+def _concerned(stages: Sequence[Stage], only: str | None) -> Sequence[Stage]:
+    """All stages, or one and those it builds on."""
+    return stages if only is None else (*ancestors(stages, only), *(s for s in stages if s.name == only))
 
 
 def plan(
@@ -65,8 +70,8 @@ def plan(
         ConfigError: `only` needs a stage that is not finished.
         RunExistsError: `only` needs a stage whose settings or data were changed since.
     """
-    chosen = stages if only is None else (*ancestors(stages, only), *(s for s in stages if s.name == only))
-    prints = fingerprints(config, chosen) if prints is None else prints
+    chosen = _concerned(stages, only)
+    prints = fingerprints(config, stages, only) if prints is None else prints
     steps: list[Step] = []
     pending: set[str] = set()
     for stage in chosen:
@@ -77,7 +82,7 @@ def plan(
         steps.append(step)
     if only is None:
         return steps
-    _check_needs(run, steps[:-1], only)
+    _check_needs(run, steps[:-1], {stage.name: stage.command for stage in chosen}, only)
     return steps[-1:]
 
 
@@ -127,17 +132,17 @@ def _fresh(run: RunDir, stage: Stage, only: str | None) -> Step:
     return Step(stage.name, "redo" if exists else "run", "--force" if exists else "not done yet", seconds)
 
 
-def _check_needs(run: RunDir, steps: Sequence[Step], only: str) -> None:
+def _check_needs(run: RunDir, steps: Sequence[Step], commands: Mapping[str, str], only: str) -> None:
     for step in steps:
         if step.action in ("run", "resume"):
             raise ConfigError(
                 f"'{only}' needs the stage '{step.stage}', which is not finished in {run.root}.",
-                f"Run {step.stage} first, or `kdyolo run` for everything.",
+                f"`kdyolo {commands[step.stage]} --run {run.shown}` first, or `kdyolo run --run {run.shown}`.",
             )
         if step.action == "redo":
             raise RunExistsError(
                 f"'{only}' needs the stage '{step.stage}', which must be done again: {step.reason}.",
-                "`kdyolo run --resume` on this run redoes it and what depends on it.",
+                f"`kdyolo run --run {run.shown} --resume` redoes it and what depends on it.",
             )
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import os
 import re
-import shlex
 import time
 import traceback
 from collections.abc import Iterator, Sequence
@@ -70,9 +70,10 @@ def execute(
         StageError: A stage failed in a way it did not foresee; the log has the traceback.
         KdyoloError: What a stage foresaw.
     """
-    work = _Work(run, config, tuple(stages), progress or Silent(), only, force, fingerprints(config, stages))
+    work = _Work(run, config, tuple(stages), progress or Silent(), only, force, fingerprints(config, stages, only))
     if not force and _all_recorded(run, stages, only) and work.nothing_to_do():
-        work.progress.note(f"Nothing to do: {run.root} is finished and unchanged.")
+        what = f"'{only}' of {run.root}" if only else str(run.root)
+        work.progress.note(f"Nothing to do: {what} is finished and unchanged.")
         return Outcome(skipped=[stage.name for stage in stages if only in (None, stage.name)])
     if force and only is None:
         _set_run_aside(run, work.progress)
@@ -175,7 +176,7 @@ class _Work:
         result = stage.work(StageContext(self.run, self.config, self.progress, self.force))
         self.progress.finish()
         record.outputs = self.run.hash_outputs(result.outputs)
-        record.facts = result.facts
+        record.facts = json.loads(json.dumps(result.facts, allow_nan=False, default=str))  # a NaN is a bug to name here
         record.status = "done"
         if result.summary:
             self.progress.note(result.summary)
@@ -219,7 +220,7 @@ class _Work:
 
     def go_on(self) -> str:
         stage = next((s for s in self.stages if s.name == self.only), None)
-        return f"To go on: `kdyolo {stage.command if stage else 'run'} --run {shlex.quote(_short(self.run.root))}`"
+        return f"To go on: `kdyolo {stage.command if stage else 'run'} --run {self.run.shown}`"
 
     def log_traceback(self) -> None:
         with contextlib.suppress(OSError):
@@ -264,8 +265,3 @@ def _storage_error(error: BaseException | None, root: Path) -> OSError | None:
                 return error
         error = error.__cause__ or error.__context__
     return None
-
-
-def _short(path: Path) -> str:
-    cwd = Path.cwd()
-    return str(path.relative_to(cwd)) if path.is_relative_to(cwd) else str(path)

@@ -41,6 +41,12 @@ def resolve(
             f"There is no run at {run.root} yet, and no data set is given.",
             "Start one with `kdyolo run DATASET --run FOLDER`, or try `kdyolo demo`.",
         )
+    source = config.data.source
+    if source.is_dir() and run.root.resolve().is_relative_to(source.resolve()):
+        raise ConfigError(
+            f"The run {run.root} would lie inside the data set {source}, which kdyolo never writes to.",
+            "Give --run a folder outside of it.",
+        )
     return config
 
 

@@ -30,6 +30,7 @@ def kdyolo(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.delenv("KDYOLO_DEBUG", raising=False)
     fake_chain.make_source(tmp_path / "data")
+    (tmp_path / "fake.txt").write_text("mine")
 
     def call(*arguments):
         monkeypatch.setattr(sys, "argv", ["kdyolo", *map(str, arguments)])

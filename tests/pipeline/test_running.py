@@ -10,6 +10,7 @@ from fake_chain import CHAIN, calls
 from kdyolo.config import load_config
 from kdyolo.errors import ConfigError, DatasetError, EnvironmentFault, Interrupted, RunExistsError, StageError
 from kdyolo.pipeline import execute, plan, resolve
+from kdyolo.storage import RunDir
 from kdyolo.yamlio import load_mapping
 
 ALL = [stage.name for stage in CHAIN]
@@ -374,3 +375,17 @@ def test_settings_of_an_existing_run_are_its_base(run, go, source, tmp_path, mon
 def test_no_run_and_no_data_set(run):
     with pytest.raises(ConfigError, match="no data set is given"):
         resolve(run)
+
+
+def test_a_run_inside_its_data_set_is_refused_before_anything_is_written(run, source):
+    inside = RunDir(source / "runs" / "x")
+    with pytest.raises(ConfigError, match="inside the data set"):
+        resolve(inside, overrides={"data.source": source})
+    assert [p.name for p in source.iterdir()] == ["data.txt"]
+
+
+def test_facts_that_are_no_numbers_fail_the_stage(run, go, monkeypatch):
+    monkeypatch.setattr(fake_chain, "FACTS", {"mAP50": float("nan")})
+    with pytest.raises(StageError, match="not JSON compliant"):
+        go()
+    assert run.record("split").status == "failed"

@@ -36,6 +36,7 @@ COMMANDS = {
     "compare": "compare",
 }
 SECTIONS = {"baseline": "student"}
+FACTS: dict[str, float] = {}
 
 
 def _settings(name: str):
@@ -71,7 +72,7 @@ def _work(name: str):
             "needs": {need: sha256_file(context.run.stage(need) / "out.json") for need in NEEDS[name]},
         }
         write_json(folder / "out.json", content)
-        facts = {"resumed": resumed, "images": 3, "dataset_sha256": "abc", "forced": context.force}
+        facts = {"resumed": resumed, "images": 3, "dataset_sha256": "abc", "forced": context.force, **FACTS}
         return StageResult([folder / "out.json"], facts, f"{name} wrote [red]out.json[/red]\x1b[31m")
 
     return work

@@ -1,0 +1,422 @@
+import csv
+import hashlib
+import json
+import os
+import pickle
+import shutil
+import stat
+from pathlib import Path
+
+import numpy as np
+import pytest
+from builders import image_bytes, make_voc_dataset, make_yolo_dataset, tree_state, write_image
+
+from kdyolo.config import load_config
+from kdyolo.datasets import view as view_module
+from kdyolo.datasets.labels import read_labels
+from kdyolo.datasets.sample import SPLITS
+from kdyolo.datasets.view import load_view, verify_view, view_stems
+from kdyolo.errors import ConfigError, DatasetError, EnvironmentFault, UntrustedFileError
+from kdyolo.progress import Silent
+from kdyolo.stages.base import StageContext
+from kdyolo.stages.split import STAGE
+from kdyolo.storage import RunDir, sha256_file
+
+
+def run_split(source, run, **overrides):
+    config = load_config(overrides={"data.source": str(source), **overrides})
+    directory = RunDir(run)
+    directory.create()
+    return STAGE.work(StageContext(directory, config, Silent()))
+
+
+def contents(folder):
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def audit_of(run):
+    return json.loads((Path(run) / "split/audit.json").read_text())
+
+
+def audit_codes(run):
+    return {group["code"]: group["count"] for group in audit_of(run)["findings"]}
+
+
+@pytest.fixture
+def source(tmp_path):
+    return make_yolo_dataset(tmp_path / "data", n=20)
+
+
+def test_what_a_split_leaves(source, tmp_path):
+    result = run_split(source, tmp_path / "run")
+    folder = tmp_path / "run/split"
+    names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    view = load_view(folder)
+    expected = {"data.yaml", "splits.csv", "audit.json", "audit.csv"}
+    for split in SPLITS:
+        for image in view.splits[split]:
+            expected |= {f"images/{split}/{image.image.name}", f"labels/{split}/{image.image.stem}.txt"}
+    assert names == expected
+    assert {path.relative_to(folder).as_posix() for path in result.outputs} == {
+        name for name in names if not name.startswith("images/")
+    }
+    assert result.facts["images"] == 20
+    assert result.facts["classes"] == ["cat", "dog"]
+    assert {s: f["images"] for s, f in result.facts["splits"].items()} == {"train": 14, "val": 3, "test": 3}
+    assert sum(f["boxes"] for f in result.facts["splits"].values()) == 40
+    assert result.facts["quarantined"] == 0
+    assert "14 / 3 / 3" in result.summary
+    json.dumps(result.facts, allow_nan=False)
+
+
+def test_the_view_reads_back(source, tmp_path):
+    run_split(source, tmp_path / "run")
+    view = load_view(tmp_path / "run/split")
+    assert view.names == ("cat", "dog")
+    images = [image for split in SPLITS for image in view.splits[split]]
+    assert sorted(image.source for image in images) == [f"images/img{i:03d}.jpg" for i in range(20)]
+    for image in images:
+        assert sha256_file(image.image) == image.sha256
+        assert (image.width, image.height) == (64, 48)
+        cls, xywhn = read_labels(image.label)
+        assert len(cls) == image.boxes == 2
+        given = np.loadtxt(source / "labels" / f"{image.image.stem}.txt")
+        assert np.allclose(np.column_stack([cls, xywhn]), given, atol=1e-6)
+    verify_view(view)
+
+
+def test_the_table_of_splits(source, tmp_path):
+    run_split(source, tmp_path / "run")
+    with (tmp_path / "run/split/splits.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["view", "split", "source", "sha256", "source_sha256", "bytes", "width", "height", "boxes", "group"]
+    assert rows == sorted(rows, key=lambda row: row["view"])
+
+
+def test_images_are_hard_links_where_possible(source, tmp_path):
+    run_split(source, tmp_path / "run")
+    image = load_view(tmp_path / "run/split").splits["train"][0]
+    assert image.image.samefile(source / image.source)
+
+
+def test_images_are_copied_where_links_are_not_possible(source, tmp_path, monkeypatch):
+    def refuse(*args: object) -> None:
+        raise OSError(18, "Invalid cross-device link")
+
+    linked = run_split(source, tmp_path / "linked")
+    monkeypatch.setattr(os, "link", refuse)
+    copied = run_split(source, tmp_path / "copied")
+    assert contents(tmp_path / "linked/split") == contents(tmp_path / "copied/split")
+    assert linked.facts == copied.facts
+
+
+def test_user_folders_are_never_changed(source, tmp_path):
+    (source / "images/img001.jpg").write_bytes(image_bytes(seed=1) + b"junk")
+    write_image(source / "images/deep.tif", seed=50)
+    before = tree_state(source)
+    run_split(source, tmp_path / "run")
+    assert tree_state(source) == before
+
+
+def test_the_result_depends_on_seed_and_content_only(source, tmp_path):
+    run_split(source, tmp_path / "a")
+    run_split(source, tmp_path / "b")
+    assert contents(tmp_path / "a/split") == contents(tmp_path / "b/split")
+    moved = tmp_path / "moved"
+    moved.mkdir()
+    for path in sorted(source.rglob("*"), reverse=True):
+        if path.is_file():
+            target = moved / path.relative_to(source)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, target)
+    run_split(moved, tmp_path / "c")
+    assert contents(tmp_path / "a/split") == contents(tmp_path / "c/split")
+    other = run_split(source, tmp_path / "d", seed=5)
+    assert contents(tmp_path / "a/split") != contents(tmp_path / "d/split")
+    assert other.facts["splits"]["train"]["images"] == 14
+
+
+@pytest.mark.parametrize("stop_at", [1, 7, 25])
+def test_a_crash_leaves_nothing_that_matters(source, tmp_path, monkeypatch, stop_at):
+    write_image(source / "images/x.tif", seed=50)
+    run_split(source, tmp_path / "whole")
+    calls = 0
+    write = view_module.storage.write_text
+
+    def dies(path: Path, text: str) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == stop_at:
+            raise KeyboardInterrupt
+        write(path, text)
+
+    monkeypatch.setattr(view_module.storage, "write_text", dies)
+    with pytest.raises(KeyboardInterrupt):
+        run_split(source, tmp_path / "cut")
+    monkeypatch.undo()
+    (tmp_path / "cut/split/.data.yaml.123.tmp").write_text("half")
+    (tmp_path / "cut/split/images/train").mkdir(parents=True, exist_ok=True)
+    (tmp_path / "cut/split/images/train/left.jpg").write_text("x")
+    run_split(source, tmp_path / "cut")
+    assert contents(tmp_path / "whole/split") == contents(tmp_path / "cut/split")
+
+
+@pytest.mark.parametrize("end", ["trailing", "no_eoi"])
+def test_fault_05_06_jpegs_with_a_wrong_end(tmp_path, end):
+    hashes = []
+    for kind in ("rw", "ro"):
+        source = make_yolo_dataset(tmp_path / kind, n=8)
+        image = source / "images/img003.jpg"
+        image.write_bytes(image.read_bytes() + b"more" if end == "trailing" else image.read_bytes()[:-2])
+        before = sha256_file(image)
+        if kind == "ro":
+            image.chmod(stat.S_IRUSR)
+            image.parent.chmod(stat.S_IRUSR | stat.S_IXUSR)
+        try:
+            hashes.append(run_split(source, tmp_path / f"run-{kind}").facts["dataset_sha256"])
+        finally:
+            image.parent.chmod(0o755)
+        assert sha256_file(image) == before
+        (copy,) = [
+            i for s in SPLITS for i in load_view(tmp_path / f"run-{kind}/split").splits[s] if i.image.stem == "img003"
+        ]
+        assert copy.image.read_bytes().endswith(b"\xff\xd9")
+        assert not copy.image.samefile(image)
+        assert audit_codes(tmp_path / f"run-{kind}") == {"repaired": 1}
+    assert hashes[0] == hashes[1]
+
+
+def test_fault_20_21_odd_names_survive(source, tmp_path):
+    names = ["😀 smile é.jpg", "new\nline.jpg", os.fsdecode(b"b\xffd.jpg"), "=cmd().jpg", "<script>.jpg", "x" * 200 + ".jpg"]
+    for i, name in enumerate(names):
+        write_image(source / "images" / name, 50 + i)
+    run_split(source, tmp_path / "run")
+    view = load_view(tmp_path / "run/split")
+    stems = {image.source: image.image.stem for split in SPLITS for image in view.splits[split]}
+    assert stems["images/😀 smile é.jpg"] == "😀 smile é"
+    assert stems["images/=cmd().jpg"] == "=cmd()"
+    assert "images/new\\nline.jpg" in stems
+    assert "images/b\\xffd.jpg" in stems
+    assert all(stem.isprintable() and len(stem) <= 120 for stem in stems.values())
+    rows = (tmp_path / "run/split/audit.csv").read_text(encoding="utf-8").splitlines()
+    assert len(rows) == 1 + len(names)
+    verify_view(view)
+
+
+def test_names_in_the_view_are_unique_whatever_the_case():
+    names = ["a/x.jpg", "b/X.png", "c/y.jpg", "d/" + "é" * 150 + ".jpg", "e/tab\t.jpg", "f/tab\n.jpg"]
+    stems = view_stems(names)
+    assert stems["c/y.jpg"] == "y"
+    assert len({stem.casefold() for stem in stems.values()}) == len(names)
+    assert stems["a/x.jpg"].startswith("x-")
+    assert stems == view_stems(names[::-1])
+
+
+@pytest.mark.parametrize("damage", ["vanish", "change"])
+def test_fault_24_images_that_vanish_or_change_later(source, tmp_path, damage):
+    run_split(source, tmp_path / "run")
+    view = load_view(tmp_path / "run/split")
+    victim = view.splits["val"][0]
+    if damage == "vanish":
+        victim.image.unlink()
+    else:
+        (source / victim.source).write_bytes(image_bytes(seed=999))
+    verify_view(view, ["train", "test"])
+    with pytest.raises(DatasetError, match=victim.image.name) as caught:
+        verify_view(view)
+    assert caught.value.exit_code == 3
+
+
+def test_fault_24_a_missing_or_damaged_table(source, tmp_path):
+    with pytest.raises(DatasetError, match="missing or damaged"):
+        load_view(tmp_path)
+    run_split(source, tmp_path / "run")
+    (tmp_path / "run/split/splits.csv").write_text("view,split\nimages/train/a.jpg,train\n")
+    with pytest.raises(DatasetError, match="missing or damaged"):
+        load_view(tmp_path / "run/split")
+
+
+def test_too_many_bad_images_fail_with_an_audit(source, tmp_path):
+    for i in range(5):
+        (source / f"images/img00{i}.jpg").write_bytes(b"")
+    with pytest.raises(DatasetError, match="5 of 20"):
+        run_split(source, tmp_path / "run")
+    found = audit_of(tmp_path / "run")
+    assert (found["images"], found["ok"], found["quarantined"], found["reasons"]) == (20, 15, 5, {"empty_file": 5})
+    (group,) = found["findings"]
+    assert (group["code"], group["count"], group["items"][0]["file"]) == ("empty_file", 5, "images/img000.jpg")
+    assert not (tmp_path / "run/split/data.yaml").exists()
+    result = run_split(source, tmp_path / "run", **{"audit.max_bad_fraction": 0.5})
+    assert (result.facts["images"], result.facts["quarantined"]) == (15, 5)
+
+
+def test_no_boxes_at_all_fail(source, tmp_path):
+    for label in (source / "labels").iterdir():
+        label.write_text("")
+    with pytest.raises(DatasetError, match="No usable image has a box"):
+        run_split(source, tmp_path / "run")
+
+
+def test_fault_25_background_images_get_empty_labels(source, tmp_path):
+    (source / "labels/img002.txt").write_text("")
+    (source / "labels/img003.txt").unlink()
+    result = run_split(source, tmp_path / "run")
+    assert sum(f["background"] for f in result.facts["splits"].values()) == 2
+    labels = {path.stem: path for path in (tmp_path / "run/split/labels").rglob("*.txt")}
+    assert labels["img002"].read_bytes() == labels["img003"].read_bytes() == b""
+
+
+def test_fault_41_42_nothing_of_the_data_set_is_run(source, tmp_path):
+    canary = tmp_path / "canary"
+
+    class Bomb:
+        def __reduce__(self):
+            return (os.mkdir, (str(canary),))
+
+    (source / "labels.cache").write_bytes(pickle.dumps(Bomb()))
+    (source / "labels/train.cache").write_bytes(pickle.dumps(Bomb()))
+    run_split(source, tmp_path / "run")
+    assert not list((tmp_path / "run").rglob("*.cache"))
+    with (source / "data.yaml").open("a") as file:
+        file.write(f"download: import os; os.mkdir('{canary}')\n")
+    with pytest.raises(UntrustedFileError) as caught:
+        run_split(source, tmp_path / "run2")
+    assert caught.value.exit_code == 4
+    assert not canary.exists()
+
+
+def test_fault_46_train_and_val_are_one_folder(source, tmp_path):
+    (source / "data.yaml").write_text("train: images\nval: images\nnames: [cat, dog]\n")
+    with pytest.raises(DatasetError, match="20 of 20 val images"):
+        run_split(source, tmp_path / "run", **{"split.keep_splits": True})
+    assert run_split(source, tmp_path / "run").facts["images"] == 20
+
+
+def test_fault_47_copies_stay_together(tmp_path):
+    source = make_yolo_dataset(tmp_path / "d", splits={"train": 8, "val": 4, "test": 4})
+    for i, split in ((0, "val"), (1, "test"), (2, "val")):
+        shutil.copy(source / f"images/train/img{i:03d}.jpg", source / f"images/{split}/copy{i}.jpg")
+    with pytest.raises(DatasetError, match="2 of 6 val images are identical to train"):
+        run_split(source, tmp_path / "run", **{"split.keep_splits": True})
+    assert audit_codes(tmp_path / "run")["split_leak"] == 3
+    run_split(source, tmp_path / "run")
+    splits = {}
+    for name, images in load_view(tmp_path / "run/split").splits.items():
+        for image in images:
+            splits.setdefault(image.sha256, set()).add(name)
+    assert len(splits) == 16
+    assert all(len(names) == 1 for names in splits.values())
+
+
+def test_fault_47_a_repaired_copy_counts_as_the_same_image(source, tmp_path):
+    (source / "images/twin.jpg").write_bytes((source / "images/img000.jpg").read_bytes() + b"tail")
+    assert run_split(source, tmp_path / "run").facts["groups"] == 20
+
+
+@pytest.mark.parametrize("ratios", [(0.8, 0.1, 0.1), (0.34, 0.33, 0.33)])
+def test_fault_50_ratios(source, tmp_path, ratios):
+    facts = run_split(source, tmp_path / "run", **{"split.ratios": ratios}).facts
+    assert all(abs(facts["splits"][s]["images"] - r * 20) < 1 for s, r in zip(SPLITS, ratios, strict=True))
+
+
+def test_fault_50_ratios_that_do_not_sum_to_one():
+    with pytest.raises(ConfigError, match="sum to 1"):
+        load_config(overrides={"split.ratios": (0.7, 0.2, 0.2)})
+
+
+def test_voc_becomes_the_same_view(tmp_path):
+    lists = {"train": range(6), "val": [6], "test": [7, 8]}
+    source = make_voc_dataset(tmp_path / "voc", n=9, lists=lists)
+    result = run_split(source, tmp_path / "run", **{"split.keep_splits": True})
+    assert result.facts["format"] == "voc"
+    assert {s: f["images"] for s, f in result.facts["splits"].items()} == {"train": 6, "val": 1, "test": 2}
+    label = tmp_path / "run/split/labels/train/v0.txt"
+    assert label.read_text() == "0 0.265625 0.354167 0.406250 0.541667\n1 0.468750 0.541667 0.625000 0.583333\n"
+
+
+def test_converted_images_are_png_in_the_view(source, tmp_path):
+    write_image(source / "images/scan.TIF", seed=60, kind="TIFF")
+    run_split(source, tmp_path / "run")
+    (image,) = (tmp_path / "run/split/images").rglob("scan.*")
+    assert image.suffix == ".png"
+    assert image.read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_run_must_not_lie_in_the_data_set(source, tmp_path):
+    with pytest.raises(ConfigError, match="inside each other"):
+        run_split(source, source / "runs/a")
+    run_split(source, tmp_path / "run")
+    before = contents(tmp_path / "run/split")
+    with pytest.raises(ConfigError, match="inside each other"):
+        run_split(tmp_path / "run/split/images", tmp_path / "run")
+    assert contents(tmp_path / "run/split") == before
+
+
+def test_a_view_can_be_split_again(source, tmp_path):
+    run_split(source, tmp_path / "run")
+    again = run_split(tmp_path / "run/split", tmp_path / "again", **{"split.keep_splits": True})
+    assert again.facts["splits"]["train"]["images"] == 14
+
+
+def test_no_source_and_a_full_disk(source, tmp_path, monkeypatch):
+    with pytest.raises(ConfigError, match="No data set"):
+        STAGE.inputs(load_config())
+    write_image(source / "images/scan.tif", seed=60)
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=10))
+    with pytest.raises(EnvironmentFault, match="needs about"):
+        run_split(source, tmp_path / "run")
+
+
+def test_what_decides_the_result_is_recorded(source):
+    def state(**overrides: object) -> tuple[object, object]:
+        config = load_config(overrides={"data.source": str(source), **overrides})
+        return STAGE.settings(config), STAGE.inputs(config)
+
+    assert state() == state()
+    assert state() != state(seed=1)
+    assert state() == state(**{"student.epochs": 3})
+    before = state()
+    with (source / "labels/img000.txt").open("a") as file:
+        file.write("0 0.5 0.5 0.1 0.1\n")
+    assert state()[1] != before[1]
+    json.dumps(STAGE.settings(load_config(overrides={"data.source": str(source)})))
+
+
+def test_real_bccd_keeps_its_splits(real_dataset, tmp_path):
+    facts = run_split(real_dataset("bccd"), tmp_path / "run", **{"split.keep_splits": True}).facts
+    assert {s: f["images"] for s, f in facts["splits"].items()} == {"train": 205, "val": 87, "test": 72}
+    boxes = {name: sum(f["boxes_per_class"][name] for f in facts["splits"].values()) for name in facts["classes"]}
+    assert boxes == {"RBC": 4153, "WBC": 372, "Platelets": 361}
+    assert facts["quarantined"] == 0
+
+
+def test_real_cards_get_a_validation_split(real_dataset, tmp_path):
+    facts = run_split(real_dataset("cards"), tmp_path / "run", **{"split.keep_splits": True}).facts
+    counts = {s: f["images"] for s, f in facts["splits"].items()}
+    assert counts["test"] == 67
+    assert counts["train"] + counts["val"] == 296
+    assert "split_carved" in audit_codes(tmp_path / "run")
+
+
+def test_real_tomato_leaks_when_its_splits_are_kept(real_dataset, tmp_path):
+    with pytest.raises(DatasetError) as caught:
+        run_split(real_dataset("tomato"), tmp_path / "run", **{"split.keep_splits": True})
+    assert "32 of 32 val images are identical to train" in caught.value.message
+    assert "56 of 91 test images are identical to train" in caught.value.message
+    assert "whole_image_boxes" in audit_codes(tmp_path / "run")
+
+
+def test_real_tomato_is_clean_after_a_new_split(real_dataset, tmp_path):
+    run_split(real_dataset("tomato"), tmp_path / "run")
+    hashes = {s: {i.sha256 for i in images} for s, images in load_view(tmp_path / "run/split").splits.items()}
+    assert not hashes["train"] & hashes["val"]
+    assert not hashes["train"] & hashes["test"]
+    assert not hashes["val"] & hashes["test"]
+
+
+def test_the_dataset_hash_sees_labels(source, tmp_path):
+    first = run_split(source, tmp_path / "a").facts["dataset_sha256"]
+    assert len(first) == len(hashlib.sha256().hexdigest())
+    (source / "labels/img000.txt").write_text("0 0.5 0.5 0.3 0.3\n")
+    assert run_split(source, tmp_path / "b").facts["dataset_sha256"] != first
