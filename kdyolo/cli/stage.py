@@ -28,7 +28,7 @@ def split(
     json: opt.Json = False,
     quiet: opt.Quiet = False,
 ) -> None:
-    """Check a data set and divide it into train, val and test, copies and near-copies kept together."""
+    """Check a data set and divide it into train, val and test, identical copies kept together."""
     console = open_console(json=json, quiet=quiet)
     flags = {
         "data.source": source,

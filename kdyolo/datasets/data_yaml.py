@@ -56,11 +56,14 @@ def read_data_yaml(file: Path, allow_outside: bool = False) -> DataYaml:
         raise ConfigError(f"{file} describes key points (kpt_shape).", "kdyolo reads boxes: give a detection data set.")
     folder = Path(os.path.realpath(file.parent))
     result = DataYaml(file, folder, _names(data, file))
-    result.root = _root(data.get("path"), result, allow_outside)
-    for split, keys in SPLIT_KEYS.items():
-        value = next((data[key] for key in keys if data.get(key)), None)
-        if value is not None:
-            result.splits[split] = _places(value, split, result, allow_outside)
+    try:
+        result.root = _root(data.get("path"), result, allow_outside)
+        for split, keys in SPLIT_KEYS.items():
+            value = next((data[key] for key in keys if data.get(key)), None)
+            if value is not None:
+                result.splits[split] = _places(value, split, result, allow_outside)
+    except OSError as error:
+        raise ConfigError(f"{file}: a path in it cannot be used: {error.strerror}.", "Correct that path.") from error
     result.splits = {split: places for split, places in result.splits.items() if places}
     return result
 

@@ -148,9 +148,15 @@ def build_view(folder: Path, names: tuple[str, ...], rows: Sequence[tuple[str, s
 
 
 def _require_space(folder: Path, samples: Sequence[Sample]) -> None:
-    linkable = folder.stat().st_dev
-    copied = [s for s in samples if s.check.treatment != "link" or s.image.stat().st_dev != linkable]
-    storage.require_space(folder, sum(sample.check.size for sample in copied), "The copy of the images")
+    device = folder.stat().st_dev
+    needed = 0
+    for sample in samples:
+        try:
+            linked = sample.check.treatment == "link" and sample.image.stat().st_dev == device
+        except OSError as error:
+            raise _changed(sample, "vanished") from error
+        needed += 0 if linked else sample.check.size
+    storage.require_space(folder, needed, "The copy of the images")
 
 
 def place(sample: Sample, target: Path) -> None:

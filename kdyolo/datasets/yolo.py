@@ -12,7 +12,7 @@ from kdyolo.datasets.data_yaml import MAX_CLASSES, DataYaml, check_names, resolv
 from kdyolo.datasets.labels import decode, parse_yolo
 from kdyolo.datasets.layout import MAX_TEXT_BYTES, collect, find_label, read_small, report_broken
 from kdyolo.datasets.sample import Dataset, Sample, printable
-from kdyolo.datasets.tree import IMAGE_SUFFIXES, Tree, scan
+from kdyolo.datasets.tree import IMAGE_SUFFIXES, Tree, is_safe_file, scan
 from kdyolo.errors import ConfigError, DatasetError
 
 LABEL_FOLDERS = ("labels", "Labels")
@@ -87,9 +87,9 @@ def _in_list(place: Path, tree: Tree, allow_outside: bool) -> list[Sample]:
         what = f"line {number} of {place}"
         bases = (tree.root, place.parent) if not line.startswith("./") else (place.parent, tree.root)
         paths = [resolve_inside(line, base, tree.root, what, allow_outside) for base in bases]
-        path = next((path for path in paths if path.is_file()), paths[0])
-        sample = Sample(path, os.path.relpath(path, tree.root).replace(os.sep, "/"))
-        if not path.is_file():
+        path = next((path for path in paths if is_safe_file(path, tree.root, allow_outside)), None)
+        sample = Sample(path or paths[0], os.path.relpath(path or paths[0], tree.root).replace(os.sep, "/"))
+        if path is None:
             sample.reject("missing_image")
         samples.append(sample)
     return samples

@@ -157,6 +157,7 @@ def test_network_addresses_are_not_followed(write):
         ("kpt_shape: [17, 3]\nnames: [a]", "kpt_shape"),
         ("train: nowhere\nnames: [a]", "nowhere"),
         ("train: 3\nnames: [a]", "not a path"),
+        (f"train: {'x' * 5000}\nnames: [a]", "cannot be used"),
     ],
 )
 def test_fault_45_names_and_counts(write, text, match):

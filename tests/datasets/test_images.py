@@ -45,9 +45,7 @@ def png_header(width: int, height: int, depth: int = 1) -> bytes:
         return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
     header = struct.pack(">IIBBBBB", width, height, depth, 0, 0, 0, 0)
-    return (
-        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(9))) + chunk(b"IEND", b"")
-    )
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(9))) + chunk(b"IEND", b"")
 
 
 def test_a_plain_image_is_linked_as_it_is(tmp_path):
@@ -91,9 +89,15 @@ def test_fault_04_cut_in_the_header(tmp_path, length):
 @pytest.mark.parametrize("progressive", [False, True])
 @pytest.mark.parametrize(
     "spoil",
-    [lambda d: d + b"trailing", lambda d: d + b"\0" * 999, lambda d: d[:-2], lambda d: d[:-1], lambda d: d[:-2] + b"\xff\xff"],
+    [
+        lambda data: data + b"trailing",
+        lambda data: data + b"\0" * 999,
+        lambda data: data[:-2],
+        lambda data: data[:-1],
+        lambda data: data[:-2] + b"\xff\xff",
+    ],
     ids=["text", "zeros", "no_eoi", "half_eoi", "fill"],
-)  # fmt: skip
+)
 def test_fault_05_jpeg_end_is_mended_without_loss(tmp_path, spoil, progressive):
     whole = image_bytes(progressive=progressive)
     path = tmp_path / "a.jpg"
@@ -191,6 +195,7 @@ def test_a_still_gif_becomes_a_png(tmp_path):
     assert check(tmp_path / "a.gif").suffix == ".png"
 
 
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 @pytest.mark.parametrize("side", [12_000, 20_000, 60_000])
 def test_fault_14_15_pixel_bombs_are_refused_by_their_header(tmp_path, side):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -143,7 +143,9 @@ def test_fault_38_bom_and_crlf_are_fine(data):
     assert (parsed.cls.tolist(), parsed.findings) == ([1], [])
 
 
-@pytest.mark.parametrize("data", [GOOD.encode("utf-16"), GOOD.encode("utf-16-le"), b"caf\xe9 0.5 0.5 0.2 0.2", bytes(64)])
+@pytest.mark.parametrize(
+    "data", [GOOD.encode("utf-16"), GOOD.encode("utf-16-le"), b"caf\xe9 0.5 0.5 0.2 0.2", bytes(64)]
+)
 @pytest.mark.parametrize("policy", ["drop_image", "drop_line"])
 def test_fault_38_other_encodings_are_refused(data, policy):
     assert parse(data, policy).reason == "bad_encoding"

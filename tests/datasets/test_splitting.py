@@ -18,7 +18,9 @@ RATIOS = (0.7, 0.15, 0.15)
 def sample(name, content=None, cls=(0,), given=()):
     digest = hashlib.sha256((content or name).encode()).hexdigest()
     boxes = np.tile([0.5, 0.5, 0.2, 0.2], (len(cls), 1))
-    return Sample(Path(name), name, given, cls=np.array(cls, dtype=np.int64), xywhn=boxes, check=ImageCheck(sha256=digest))
+    return Sample(
+        Path(name), name, given, cls=np.array(cls, dtype=np.int64), xywhn=boxes, check=ImageCheck(sha256=digest)
+    )
 
 
 def dataset(samples, nc=3):

@@ -15,6 +15,7 @@ from kdyolo.config import load_config
 from kdyolo.datasets import view as view_module
 from kdyolo.datasets.labels import read_labels
 from kdyolo.datasets.sample import SPLITS
+from kdyolo.datasets.splitting import split_dataset
 from kdyolo.datasets.view import load_view, verify_view, view_stems
 from kdyolo.errors import ConfigError, DatasetError, EnvironmentFault, UntrustedFileError
 from kdyolo.progress import Silent
@@ -89,7 +90,18 @@ def test_the_table_of_splits(source, tmp_path):
     run_split(source, tmp_path / "run")
     with (tmp_path / "run/split/splits.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert list(rows[0]) == ["view", "split", "source", "sha256", "source_sha256", "bytes", "width", "height", "boxes", "group"]
+    assert list(rows[0]) == [
+        "view",
+        "split",
+        "source",
+        "sha256",
+        "source_sha256",
+        "bytes",
+        "width",
+        "height",
+        "boxes",
+        "group",
+    ]
     assert rows == sorted(rows, key=lambda row: row["view"])
 
 
@@ -182,12 +194,19 @@ def test_fault_05_06_jpegs_with_a_wrong_end(tmp_path, end):
         ]
         assert copy.image.read_bytes().endswith(b"\xff\xd9")
         assert not copy.image.samefile(image)
-        assert audit_codes(tmp_path / f"run-{kind}") == {"repaired": 1}
+        assert audit_codes(tmp_path / f"run-{kind}")["repaired"] == 1
     assert hashes[0] == hashes[1]
 
 
 def test_fault_20_21_odd_names_survive(source, tmp_path):
-    names = ["😀 smile é.jpg", "new\nline.jpg", os.fsdecode(b"b\xffd.jpg"), "=cmd().jpg", "<script>.jpg", "x" * 200 + ".jpg"]
+    names = [
+        "😀 smile é.jpg",
+        "new\nline.jpg",
+        os.fsdecode(b"b\xffd.jpg"),
+        "=cmd().jpg",
+        "<script>.jpg",
+        "x" * 200 + ".jpg",
+    ]
     for i, name in enumerate(names):
         write_image(source / "images" / name, 50 + i)
     run_split(source, tmp_path / "run")
@@ -210,6 +229,16 @@ def test_names_in_the_view_are_unique_whatever_the_case():
     assert len({stem.casefold() for stem in stems.values()}) == len(names)
     assert stems["a/x.jpg"].startswith("x-")
     assert stems == view_stems(names[::-1])
+
+
+def test_fault_24_an_image_that_vanishes_during_the_split(source, tmp_path, monkeypatch):
+    def vanish(*args: object) -> list[tuple[str, str, object]]:
+        (source / "images/img004.jpg").unlink()
+        return split_dataset(*args)
+
+    monkeypatch.setattr("kdyolo.stages.split.split_dataset", vanish)
+    with pytest.raises(DatasetError, match=r"img004\.jpg vanished"):
+        run_split(source, tmp_path / "run")
 
 
 @pytest.mark.parametrize("damage", ["vanish", "change"])

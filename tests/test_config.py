@@ -1,0 +1,78 @@
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kdyolo.config import Config, known_keys, load_config, stable_hash
+from kdyolo.errors import ConfigError
+from kdyolo.yamlio import dump_yaml
+
+
+def test_defaults_are_those_of_the_documents():
+    config = load_config()
+    assert (config.teacher.model, config.student.model) == ("yolov5x", "yolov5n")
+    assert (config.student.imgsz, config.student.batch, config.student.epochs) == (640, 5, 10)
+    assert config.split.ratios == (0.7, 0.15, 0.15)
+
+
+def test_later_sources_win(tmp_path):
+    file = tmp_path / "run.yaml"
+    file.write_text("seed: 1\nstudent: {epochs: 2, batch: 3}\n")
+    base = Config(seed=9)
+    config = load_config(file, ["student.epochs=4", "student.lr0=0.01"], {"student.lr0": 0.02, "seed": None}, base)
+    assert (config.seed, config.student.epochs, config.student.batch, config.student.lr0) == (1, 4, 3, 0.02)
+    assert base.seed == 9
+
+
+def test_assignments_are_split_on_the_first_equals_sign_and_read_as_yaml():
+    config = load_config(assignments=["data.source=/x/a=b", "split.ratios=[0.8,0.1,0.1]", "pseudo.conf={cat: 0.4}"])
+    assert config.data.source == Path("/x/a=b")
+    assert config.split.ratios == (0.8, 0.1, 0.1)
+    assert config.pseudo.conf == {"cat": 0.4}
+    assert load_config(assignments=["pseudo.conf="]).pseudo.conf is None
+
+
+@pytest.mark.parametrize(
+    ("assignment", "told"),
+    [
+        ("student.epoch=3", "Did you mean 'student.epochs'"),
+        ("studnt.epochs=3", "Unknown key: 'studnt'"),
+        ("seed.x=3", "seed: Input should be a valid integer"),
+        ("student.epochs=0", "student.epochs"),
+        ("student.epochs=many", "got 'many'"),
+        ("student.imgsz=650", "nearest: 640"),
+        ("split.ratios=[0.5,0.5,0.5]", "sum to 1"),
+        ("split.ratios=[1,0,0]", "above 0"),
+        ("student.lr0=.nan", "student.lr0"),
+        ("student.optimizer=auto", "optimizer"),
+        ("no equals sign", "key=value"),
+        ("=3", "key=value"),
+        ("seed=[1", "not valid YAML"),
+    ],
+)
+def test_wrong_settings_say_what_and_where(assignment, told):
+    with pytest.raises(ConfigError) as caught:
+        load_config(assignments=[assignment])
+    assert told in caught.value.message + caught.value.hint
+    assert caught.value.exit_code == 2
+
+
+def test_every_key_is_described_and_unknown_ones_are_refused():
+    keys = known_keys()
+    assert {"seed", "data.source", "student.augment.mosaic"} <= set(keys)
+    assert len(keys) == len(set(keys))
+    for name, field in Config.model_fields.items():
+        assert field.description, name
+
+
+def test_a_dumped_config_loads_as_itself(tmp_path):
+    config = load_config(assignments=["student.epochs=3", "teacher.map_classes={a: b}", "data.source=/x"])
+    (tmp_path / "config.yaml").write_text(dump_yaml(config.model_dump(mode="json")))
+    assert load_config(tmp_path / "config.yaml") == config
+
+
+@given(st.dictionaries(st.text(), st.integers() | st.text() | st.lists(st.booleans())))
+def test_hashes_do_not_depend_on_the_order_of_keys(data):
+    assert stable_hash(data) == stable_hash(dict(reversed(data.items())))
+    assert stable_hash(data) != stable_hash({**data, "one more key": 1})
