@@ -41,7 +41,7 @@ a = json.loads(sys.argv[1])
 view = Path(a["data"]).parent
 train(TrainJob(Path(a["out"]) / "kdyolo", view / "images/train", view / "images/val", tuple(a["names"]),
     TrainSettings(model=a["model"], from_scratch=True, epochs=a["epochs"], imgsz=a["imgsz"], batch=a["batch"]),
-    None, 0, RuntimeSettings(device="cpu", precision=a["precision"]), "bench"), Silent())
+    None, 0, RuntimeSettings(device="cpu", precision=a["precision"]), "bench", Path(a["out"]) / "log"), Silent())
 """
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from kdyolo import storage
 from kdyolo.boxes import Boxes, xywh_to_xyxy, xyxy_to_xywh
-from kdyolo.datasets.sample import ClassIds, Finding, Severity, no_boxes, no_classes
+from kdyolo.datasets.sample import ClassIds, Confidences, Finding, Severity, no_boxes, no_classes, no_confidences
 from kdyolo.errors import DatasetError
 
 MAX_LABEL_BYTES = 4_000_000
@@ -42,12 +42,14 @@ class ParsedLabels:
     Attributes:
         cls: Class ids (N,).
         xywhn: Boxes (N, 4) in [0, 1].
+        conf: Confidences (N,) a sixth column gave; NaN where there was none.
         findings: What was wrong or mended; `file` is the label's name.
         reason: Code of why the image must be quarantined; empty when it need not.
     """
 
     cls: ClassIds = field(default_factory=no_classes)
     xywhn: Boxes = field(default_factory=no_boxes)
+    conf: Confidences = field(default_factory=no_confidences)
     findings: list[Finding] = field(default_factory=list)
     reason: str = ""
 
@@ -63,7 +65,7 @@ class LabelBuilder:
     def __init__(self, file: str, bad_label: Literal["drop_image", "drop_line"]) -> None:
         self.file = file
         self.bad_label = bad_label
-        self.rows: dict[tuple[int, ...], tuple[int, Sequence[float]]] = {}
+        self.rows: dict[tuple[int, ...], tuple[int, Sequence[float], float]] = {}
         self.result = ParsedLabels()
         self._boxes: set[tuple[int, ...]] = set()
         self._count: Counter[str] = Counter()
@@ -88,13 +90,14 @@ class LabelBuilder:
         self.say(code, "error", message)
         return self.result
 
-    def add(self, class_id: int, xyxyn: Sequence[float], line: int | None) -> None:
+    def add(self, class_id: int, xyxyn: Sequence[float], line: int | None, conf: float = math.nan) -> None:
         """Add a box given by its corners as shares of the image: clip it, drop it if nothing is left, or a repeat.
 
         Args:
             class_id: Its class.
             xyxyn: x1, y1, x2, y2; may leave [0, 1].
             line: Where it stands in the file.
+            conf: Its confidence in [0, 1]; NaN for none.
         """
         clipped = [min(max(value, 0.0), 1.0) for value in xyxyn]
         if clipped[2] - clipped[0] < _DEGENERATE or clipped[3] - clipped[1] < _DEGENERATE:
@@ -110,13 +113,15 @@ class LabelBuilder:
         if key in self._boxes:
             self.say("class_conflict", "warning", "The same box is given with two classes; both are kept.", line)
         self._boxes.add(key)
-        self.rows[(class_id, *key)] = (class_id, clipped)
+        self.rows[(class_id, *key)] = (class_id, clipped, conf)
 
     def finish(self) -> ParsedLabels:
         """The boxes collected; repeats of a finding beyond the first 20 become one."""
         if self.rows:
-            self.result.cls = np.array([class_id for class_id, _ in self.rows.values()], dtype=np.int64)
-            self.result.xywhn = xyxy_to_xywh(np.array([box for _, box in self.rows.values()], dtype=np.float64))
+            cls, boxes, conf = zip(*self.rows.values(), strict=True)
+            self.result.cls = np.array(cls, dtype=np.int64)
+            self.result.xywhn = xyxy_to_xywh(np.array(boxes, dtype=np.float64))
+            self.result.conf = np.array(conf, dtype=np.float64)
         for code, count in self._count.items():
             if count > _FINDINGS_A_FILE:
                 worst = next(f.severity for f in self.result.findings if f.code == code)
@@ -171,9 +176,11 @@ def _parse_line(line: str, number: int, names: Sequence[str], builder: LabelBuil
     first, *rest = line.split()
     class_id = _class_id(first, names)
     values = [_value(token) for token in rest]
+    conf = math.nan
     if len(values) == 4 or (len(values) == 5 and 0 <= values[4] <= 1):
         if len(values) == 5:
-            builder.say("confidence_column", "note", "The sixth column is taken for a confidence and not used.", number)
+            conf = values[4]
+            builder.say("confidence_column", "note", "The sixth column is a confidence; see confidences.csv.", number)
         box = _xyxyn(values[:4])
     elif len(values) >= 6 and len(values) % 2 == 0:
         _check_range(values)
@@ -183,7 +190,7 @@ def _parse_line(line: str, number: int, names: Sequence[str], builder: LabelBuil
         raise BadLine(
             "columns", f"The line has {len(rest) + 1} columns; 5 are needed: class, centre x, y, width, height."
         )
-    builder.add(class_id, box, number)
+    builder.add(class_id, box, number, conf)
 
 
 def _xyxyn(values: list[float]) -> list[float]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from kdyolo.boxes import Boxes
 
 ClassIds = NDArray[np.int64]
+Confidences = NDArray[np.float64]
 Severity = Literal["error", "warning", "note"]
 Treatment = Literal["link", "repair", "convert"]
 
@@ -81,6 +82,11 @@ def no_classes() -> ClassIds:
     return np.zeros(0, dtype=np.int64)
 
 
+def no_confidences() -> Confidences:
+    """Confidences of an image that has no boxes, (0,)."""
+    return np.zeros(0)
+
+
 @dataclass
 class Sample:
     """One image and its labels.
@@ -92,6 +98,7 @@ class Sample:
         label: Its label file, None where there is none.
         cls: Class ids (N,).
         xywhn: Boxes (N, 4), centre and size as shares of the oriented image, inside [0, 1].
+        conf: Confidences (N,) where the labels came with them, NaN elsewhere; (0,) where the format has none.
         quarantine: Code of why it is kept out; empty while it is in.
         check: What the image file turned out to be; set by `checks.check_images`.
     """
@@ -102,6 +109,7 @@ class Sample:
     label: Path | None = None
     cls: ClassIds = field(default_factory=no_classes)
     xywhn: Boxes = field(default_factory=no_boxes)
+    conf: Confidences = field(default_factory=no_confidences)
     quarantine: str = ""
     check: ImageCheck = field(default_factory=ImageCheck)
 

@@ -13,6 +13,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from kdyolo import storage
 from kdyolo.config import stable_hash
 from kdyolo.datasets.audit import csv_text
@@ -25,7 +27,7 @@ from kdyolo.errors import ConfigError, DatasetError
 _COLUMNS = ("view", "split", "source", "sha256", "source_sha256", "bytes", "width", "height", "boxes", "group")
 _LONGEST_STEM = 120
 _HASH_DIGITS = (8, 16, 64)
-_OWN = ("images", "labels", "data.yaml", "splits.csv", "audit.json", "audit.csv")
+_OWN = ("images", "labels", "data.yaml", "splits.csv", "confidences.csv", "audit.json", "audit.csv")
 
 
 @dataclass(frozen=True)
@@ -131,7 +133,7 @@ def build_view(folder: Path, names: tuple[str, ...], rows: Sequence[tuple[str, s
             (folder / kind / split).mkdir(parents=True, exist_ok=True)
     _require_space(folder, [sample for _, _, sample in rows])
     stems = view_stems([sample.name for _, _, sample in rows])
-    outputs, table = [], []
+    outputs, table, confidences = [], [], []
     for split, group, sample in rows:
         check, stem = sample.check, stems[sample.name]
         image = folder / "images" / split / f"{stem}{check.suffix}"
@@ -140,10 +142,14 @@ def build_view(folder: Path, names: tuple[str, ...], rows: Sequence[tuple[str, s
         storage.write_text(label, label_text(sample.cls, sample.xywhn))
         outputs.append(label)
         view = image.relative_to(folder).as_posix()
+        confidences += [(view, i, f"{conf:g}") for i, conf in enumerate(sample.conf) if not np.isnan(conf)]
         table.append((view, split, printable(sample.name), check.sha256, check.source_sha256, check.size, check.width,
                       check.height, len(sample.cls), group[:16]))  # fmt: skip
     storage.write_text(folder / "splits.csv", csv_text(_COLUMNS, sorted(table)))
     storage.write_text(folder / "data.yaml", write_data_yaml(names))
+    if confidences:  # label files have five columns, so what a sixth one said is kept beside them
+        outputs.append(folder / "confidences.csv")
+        storage.write_text(outputs[-1], csv_text(("view", "box", "confidence"), sorted(confidences)))
     return [*outputs, folder / "splits.csv", folder / "data.yaml"]
 
 

@@ -133,7 +133,7 @@ def _parse(sample: Sample, dataset: Dataset, audit: AuditSettings) -> None:
         sample.reject("unreadable")
         return
     parsed = parse_yolo(content, printable(name), dataset.names, audit.bad_label)
-    sample.cls, sample.xywhn = parsed.cls, parsed.xywhn
+    sample.cls, sample.xywhn, sample.conf = parsed.cls, parsed.xywhn, parsed.conf
     dataset.findings += parsed.findings
     if parsed.reason:
         sample.reject(parsed.reason)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import http.client
+import io
 import shutil
 import zipfile
 from pathlib import Path
 from typing import Any
-from urllib.error import URLError
 
 from kdyolo.config import TrainSettings
 from kdyolo.engine.environment import cache_folder, harden
@@ -15,9 +17,14 @@ from kdyolo.storage import atomic_path
 
 OFFICIAL_URL = "https://github.com/ultralytics/assets/releases/download/v8.4.0"
 SIZES = ("yolov5n", "yolov5s", "yolov5m", "yolov5l", "yolov5x")
+_NO_ROOM = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 _NEXT = (
     "Give a checkpoint trained with the ultralytics package (a 'u' variant such as yolov5xu.pt), or use --from-scratch."
 )
+
+
+class DamagedFileError(UntrustedFileError):
+    """A checkpoint that cannot be read: cut short, empty, or something else altogether."""
 
 
 def model_name(model: str) -> str:
@@ -52,7 +59,8 @@ def load(path: Path) -> tuple[Any, dict[str, Any]]:
 
     Raises:
         ConfigError: No such file, or a model that detects nothing.
-        UntrustedFileError: It names functions or classes beyond model parts, or is no such checkpoint (exit code 4).
+        DamagedFileError: It is cut short or no such checkpoint (exit code 4).
+        UntrustedFileError: It names functions or classes beyond model parts (exit code 4).
     """
     if not path.is_file():
         raise ConfigError(f"No checkpoint at {path}.", "Check the path.")
@@ -65,7 +73,7 @@ def load(path: Path) -> tuple[Any, dict[str, Any]]:
         model, checkpoint = load_checkpoint(path)
     except Exception as error:
         # Damage and foreign content surface as a dozen kinds of error: for the user they are one.
-        raise UntrustedFileError(f"{_size(path)} is not a usable checkpoint: {_first_line(error)}", _NEXT) from error
+        raise DamagedFileError(f"{_size(path)} is not a usable checkpoint: {_first_line(error)}", _NEXT) from error
     if not isinstance(model, DetectionModel) or type(model.model[-1]).__name__ != "Detect":
         raise ConfigError(f"{path} holds a {type(model).__name__}, not a detector.", _NEXT)
     return model, checkpoint
@@ -83,15 +91,18 @@ def save_stripped(source: Path, target: Path) -> None:
     model.criterion = None
     model.half().requires_grad_(False)
     dropped = dict.fromkeys(("optimizer", "best_fitness", "stopper", "ema", "updates", "scaler"))
+    buffer = io.BytesIO()  # written by Python: torch's own writer does not say that a disk is full
+    torch.save({**checkpoint, **dropped, "epoch": -1, "model": model}, buffer)
     with atomic_path(target) as temporary:
-        torch.save({**checkpoint, **dropped, "epoch": -1, "model": model}, temporary)
+        temporary.write_bytes(buffer.getbuffer())
 
 
 def official_weights(model: str, offline: bool) -> Path:
     """The official pretrained checkpoint of a size, from the cache or the network.
 
     Raises:
-        EnvironmentFault: It is not cached and cannot be fetched.
+        EnvironmentFault: It is not cached and cannot be fetched, or there is no room for it.
+        UntrustedFileError: What the network or the cache gave is not a checkpoint; it is not kept.
     """
     name = f"{model_name(model)}u.pt"
     cached = cache_folder() / "weights" / name
@@ -105,9 +116,13 @@ def official_weights(model: str, offline: bool) -> Path:
     with atomic_path(cached) as temporary:
         try:
             torch.hub.download_url_to_file(f"{OFFICIAL_URL}/{name}", str(temporary), progress=False)
-        except URLError as error:
+        except (OSError, http.client.HTTPException) as error:
+            if isinstance(error, OSError) and error.errno in _NO_ROOM:
+                raise
             reason = _first_line(error)
             raise EnvironmentFault(f"The official weights {name} could not be fetched ({reason}).", choice) from error
+        _refuse_what_is_no_archive(temporary)
+        _refuse_foreign_imports(temporary)
     return cached
 
 
@@ -115,17 +130,20 @@ def starting_point(settings: TrainSettings, offline: bool, section: str) -> Path
     """The checkpoint a training starts from: given, official, or None for random weights.
 
     Raises:
-        ConfigError: Both a file and random weights are asked for.
+        ConfigError: Both a file and random weights are asked for, or the file holds another size.
+        UntrustedFileError: See `load`.
         EnvironmentFault: The official weights cannot be had.
     """
     if settings.weights and settings.from_scratch:
         raise ConfigError(f"{section}.weights and {section}.from_scratch exclude each other.", "Choose one.")
     if settings.from_scratch:
         return None
-    if settings.weights:
-        load(settings.weights)
-        return settings.weights
-    return official_weights(settings.model, offline)
+    path = settings.weights or official_weights(settings.model, offline)
+    model, _ = load(path)
+    held, wanted = describe_architecture(model), model_name(settings.model)
+    if held in SIZES and held != wanted:
+        raise ConfigError(f"{path} holds {held}, but {section}.model is {wanted}.", "Let both name the same model.")
+    return path
 
 
 def describe_architecture(model: Any) -> str:
@@ -146,11 +164,11 @@ def adopt(source: Path, target: Path) -> None:
 def _refuse_what_is_no_archive(path: Path) -> None:
     head = path.open("rb").read(512)
     if not head:
-        raise UntrustedFileError(f"{_size(path)} is empty.", _NEXT)
+        raise DamagedFileError(f"{_size(path)} is empty.", _NEXT)
     if head.lstrip()[:1] == b"<":
-        raise UntrustedFileError(f"{_size(path)} is a web page, not a checkpoint: a download went wrong.", _NEXT)
+        raise DamagedFileError(f"{_size(path)} is a web page, not a checkpoint: a download went wrong.", _NEXT)
     if not zipfile.is_zipfile(path):
-        raise UntrustedFileError(f"{_size(path)} is cut short, or is no PyTorch checkpoint.", _NEXT)
+        raise DamagedFileError(f"{_size(path)} is cut short, or is no PyTorch checkpoint.", _NEXT)
     with zipfile.ZipFile(path) as archive:
         if any(name.endswith("constants.pkl") for name in archive.namelist()):
             raise UntrustedFileError(f"{_size(path)} is a TorchScript export, which cannot be trained.", _NEXT)
@@ -163,9 +181,7 @@ def _refuse_foreign_imports(path: Path) -> None:
     try:
         names = torch.serialization.get_unsafe_globals_in_checkpoint(str(path))
     except Exception as error:
-        raise UntrustedFileError(
-            f"{_size(path)} cannot be read as a checkpoint: {_first_line(error)}", _NEXT
-        ) from error
+        raise DamagedFileError(f"{_size(path)} cannot be read as a checkpoint: {_first_line(error)}", _NEXT) from error
     if any(name.startswith(("models.yolo.", "models.common.")) for name in names):
         raise UntrustedFileError(
             f"{path} comes from the original YOLOv5 repository, whose anchor-based models this tool cannot use.",

@@ -70,6 +70,7 @@ def harden(track: Sequence[str] = ()) -> None:
     ultralytics.nn.tasks.SAFE_LOAD = True
     ultralytics.utils.AUTOINSTALL = ultralytics.utils.checks.AUTOINSTALL = False
     wanted = {name: name in track for name in TRACKERS} | {"sync": False}
+    ultralytics.utils.LOGGER.handlers = [logging.NullHandler()]  # stdout belongs to the caller; see `noise_to`
     settings = ultralytics.utils.SETTINGS
     if any(settings.get(name) != value for name, value in wanted.items()):
         settings.update(wanted)

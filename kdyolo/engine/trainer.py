@@ -21,7 +21,7 @@ from kdyolo.engine.precision import Fp32DetectionLoss, network_in_bf16
 from kdyolo.engine.training import TrainJob
 from kdyolo.errors import Interrupted, StageError
 from kdyolo.progress import Progress
-from kdyolo.storage import sha256_tree
+from kdyolo.storage import sha256_tree, write_text
 
 
 class Trainer(DetectionTrainer):  # type: ignore[misc] # the base is untyped
@@ -68,10 +68,15 @@ class Trainer(DetectionTrainer):  # type: ignore[misc] # the base is untyped
     def setup_model(self) -> Any:
         """Build the student and fingerprint its initial weights, so that two arms can prove an equal start."""
         checkpoint = super().setup_model()
+        noted = self.save_dir / "initial.sha256"
+        if self.resume:  # the model now has the weights of the last epoch, not its first ones
+            self.initial_sha256 = noted.read_text() if noted.is_file() else ""
+            return checkpoint
         digest = hashlib.sha256()
         for name, tensor in self.model.state_dict().items():
             digest.update(name.encode() + tensor.detach().cpu().contiguous().float().numpy().tobytes())
         self.initial_sha256 = digest.hexdigest()
+        write_text(noted, self.initial_sha256)
         return checkpoint
 
     def build_optimizer(self, *args: Any, **kwargs: Any) -> torch.optim.Optimizer:
@@ -90,6 +95,7 @@ class Trainer(DetectionTrainer):  # type: ignore[misc] # the base is untyped
 
     def _setup_train(self) -> None:
         super()._setup_train()
+        self._require_all_images()
         if self.device.type == "cpu":
             environment.use_all_cores(self.job.runtime.threads)
             self.model = self.model.to(memory_format=torch.channels_last)
@@ -98,6 +104,16 @@ class Trainer(DetectionTrainer):  # type: ignore[misc] # the base is untyped
         self.amp = self.amp or self.cpu_bf16
         for model in (self.model, self.ema.ema):
             unwrap_model(model).criterion = Fp32DetectionLoss(unwrap_model(model))
+
+    def _require_all_images(self) -> None:
+        """Ultralytics silently leaves out what it cannot read; an arm that lacks images is not comparable."""
+        for loader, folder in ((self.train_loader, self.job.train), (self.test_loader, self.job.val)):
+            given, read = sum(1 for _ in folder.iterdir()), len(loader.dataset)
+            if read != given:
+                raise StageError(
+                    f"{self.job.title}: only {read} of {given} images in {folder} can be read.",
+                    "An image or label in the run directory was changed; run `kdyolo split` again with --force.",
+                )
 
     def preprocess_batch(self, batch: dict[str, Any]) -> dict[str, Any]:
         """As ultralytics does, with images in the memory format the model has."""
@@ -124,6 +140,7 @@ class Trainer(DetectionTrainer):  # type: ignore[misc] # the base is untyped
         """
         last, best = self.last, self.best
         self.last, self.best = last.with_name(".last.pt.tmp"), best.with_name(".best.pt.tmp")
+        self.best.unlink(missing_ok=True)  # left half-written by a crash, it would be taken for this epoch's
         try:
             saved: bool = super().save_model()
             for temporary in filter(Path.exists, (self.best, self.last)):
@@ -146,7 +163,7 @@ class Trainer(DetectionTrainer):  # type: ignore[misc] # the base is untyped
         super().resume_training(ckpt)
         if ckpt is not None and self.resume and self.csv.is_file():
             table = pd.read_csv(self.csv)
-            table = table[table["epoch"] <= self.start_epoch]
+            table = table.head(self.start_epoch)  # one row an epoch, the first one's first
             temporary = self.csv.with_name(f".{self.csv.name}.tmp")
             table.to_csv(temporary, index=False)
             os.replace(temporary, self.csv)

@@ -15,7 +15,7 @@ import pandas as pd
 
 from kdyolo.config import RuntimeSettings, TrainSettings
 from kdyolo.engine import checkpoints, environment
-from kdyolo.errors import StageError, UntrustedFileError
+from kdyolo.errors import StageError
 from kdyolo.progress import Progress
 
 
@@ -33,6 +33,7 @@ class TrainJob:
         seed: Seed of weights, shuffling and augmentation.
         runtime: Device, threads, precision.
         title: What the progress bar is called.
+        log: File for what ultralytics has to say.
     """
 
     folder: Path
@@ -44,6 +45,7 @@ class TrainJob:
     seed: int
     runtime: RuntimeSettings
     title: str
+    log: Path
 
 
 @dataclass(frozen=True)
@@ -60,23 +62,23 @@ def train(job: TrainJob, progress: Progress) -> TrainOutcome:
 
     Raises:
         Interrupted: Ctrl-C or a termination signal; the last finished epoch is on disk.
-        StageError: The loss or the metrics are not finite.
+        StageError: The metrics are not finite, or an image cannot be read.
+        UntrustedFileError: A checkpoint in `job.folder` is not one that a training left.
     """
     environment.harden(job.runtime.track)
     from kdyolo.engine.trainer import Trainer
 
-    resume = _last_good(job.folder / "weights", progress)
+    resume = _last_good(job, progress)
     if (job.folder / "results.csv").exists() and resume is None:
         (job.folder / "results.csv").unlink()
     overrides = _overrides(job, resume)
-    log = job.folder / "train.log"
-    with _stop_signals() as stop, environment.noise_to(log):
+    with _stop_signals() as stop, environment.noise_to(job.log):
         trainer = Trainer(overrides, job=job, progress=progress, stop=stop)
         trainer.train()
     progress.finish()
     best = trainer.best if trainer.best.is_file() else trainer.last
     if not best.is_file():
-        raise StageError("The training left no checkpoint.", f"See {log}.")
+        raise StageError("The training left no checkpoint.", f"See {job.log}.")
     return TrainOutcome(best=best, results=trainer.csv, facts=trainer.facts())
 
 
@@ -112,18 +114,21 @@ def _overrides(job: TrainJob, resume: Path | None) -> dict[str, Any]:
     }
 
 
-def _last_good(weights: Path, progress: Progress) -> Path | None:
-    """The newest checkpoint that loads: a crash or a full disk may have cut the last one short."""
+def _last_good(job: TrainJob, progress: Progress) -> Path | None:
+    """The newest checkpoint to go on from: a crash or a full disk may have cut the last one short.
+
+    That of the very last epoch is passed over as well: with no epoch left, ultralytics refuses to resume.
+    """
     for name in ("last.pt", "last-good.pt"):
-        path = weights / name
+        path = job.folder / "weights" / name
         if not path.is_file():
             continue
         try:
             _, checkpoint = checkpoints.load(path)
-        except UntrustedFileError as error:
+        except checkpoints.DamagedFileError as error:
             progress.warn(f"{error.message} Going back to the copy before it: one epoch is trained again.")
             continue
-        if checkpoint.get("optimizer") is not None:
+        if checkpoint.get("optimizer") is not None and checkpoint["epoch"] + 1 < job.settings.epochs:
             return path
     return None
 

@@ -154,6 +154,7 @@ def how_measured(measured: dict[str, Any]) -> str:
     imgsz = f", image size {get('imgsz')}" if measured.get("imgsz") else ""
     return (
         f"One image at a time on {get('device')}{processor}, {get('precision')}, {get('threads')} threads{imgsz}: "
-        f"{get('timed_images')} images timed after {get('warmup_images')} to warm up. "
-        f"Scores from {get('conf')} up, NMS at IoU {get('iou')}, at most {get('max_det')} detections an image."
+        f"{get('timed_images')} images timed after {get('warmup_images')} to warm up, scores from "
+        f"{get('timed_conf')} up; reading the file is not counted. Accuracy counts scores from {get('conf')} up. "
+        f"NMS at IoU {get('iou')}, at most {get('max_det')} detections an image."
     )

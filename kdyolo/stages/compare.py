@@ -77,7 +77,7 @@ def compare(context: StageContext) -> StageResult:
         "same_start": _same(records, "initial_sha256"),
         "same_steps": _same(records, "optimizer_steps"),
         "versions": records["student"].versions,
-        "warnings": _warnings(arms, records),
+        "warnings": _warnings(arms),
     }
     write_json(folder / "results.json", results)
     tables = [_write_predictions(folder / f"predictions_{arm}.csv", found[arm], view.names) for arm in ARMS]
@@ -128,6 +128,7 @@ def _arm(
 def _measured(context: StageContext, detector: Detector) -> dict[str, Any]:
     from kdyolo.engine.detector import GFLOPS_IMGSZ, MAX_DET
     from kdyolo.engine.environment import processor_name
+    from kdyolo.evaluation.speed import TIMED_CONF
 
     settings = context.config.compare
     return {
@@ -139,6 +140,7 @@ def _measured(context: StageContext, detector: Detector) -> dict[str, Any]:
         "imgsz": detector.imgsz,
         "gflops_imgsz": GFLOPS_IMGSZ,
         "max_det": MAX_DET,
+        "timed_conf": TIMED_CONF,
         **settings.model_dump(exclude={"examples"}),
     }
 
@@ -152,22 +154,10 @@ def _same(records: Mapping[str, StageRecord], fact: str) -> bool | None:
     return None if ours is None or control is None else bool(ours == control)
 
 
-def _warnings(arms: Mapping[str, Mapping[str, Any]], records: Mapping[str, StageRecord]) -> list[str]:
-    """What a reader must know before believing the table, in sentences."""
-    sentences = []
-    if _same(records, "initial_sha256") is False:
-        sentences.append("Student and control did not start from the same weights, so they cannot be compared.")
-    if _same(records, "optimizer_steps") is False:
-        sentences.append("Student and control did not take the same number of optimiser steps.")
-    teacher, control = arms["teacher"]["mAP50_95"], arms["control"]["mAP50_95"]
-    if teacher is not None and control is not None and teacher <= control:
-        sentences.append(
-            "The teacher is no better than the small model trained alone: there is nothing to distil from it."
-        )
+def _warnings(arms: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """What the figures alone do not tell, in sentences; what follows from them, the report says."""
     rare = [c["class"] for c in arms["teacher"]["per_class"] if c["boxes"] == 0]
-    if rare:
-        sentences.append(f"The test split has no box of {', '.join(rare)}: such classes are n/a, not zero.")
-    return sentences
+    return [f"The test split has no box of {', '.join(rare)}: such classes are n/a, not zero."] if rare else []
 
 
 def _write_predictions(path: Path, found: Mapping[str, Detections], names: Sequence[str]) -> Path:

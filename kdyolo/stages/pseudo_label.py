@@ -89,7 +89,7 @@ def pseudo_label(context: StageContext) -> StageResult:
     kept = sum(int(found.kept.sum()) for found in labels.values())
     if kept == 0:
         raise StageError(
-            f"The teacher found 0 boxes with a score >= {min(thresholds.values()):.2f} in {len(labels)} images.",
+            f"The teacher found 0 boxes with a score >= {min(thresholds.values()):.3g} in {len(labels)} images.",
             "Lower the threshold (--conf 0.1), or train the teacher longer.",
         )
     written = _write(folder, targets, labels, view.names, thresholds, sha256_file(checkpoint))

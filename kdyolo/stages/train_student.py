@@ -21,10 +21,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Lesson:
-    """One training image of a student: its file, its name in the student's view, and its label text."""
+    """One training image of a student and its label text; the same image may come several times."""
 
     image: Path
-    name: str
     labels: str
 
 
@@ -88,13 +87,14 @@ def _lessons(context: StageContext, labels: str) -> list[Lesson]:
     for image in view.splits["train"]:
         theirs = teacher_labels / "train" / image.label.name
         if theirs.exists():
-            lessons.append(Lesson(image.image, image.image.name, _label_text(image, theirs, labels)))
+            lessons.append(Lesson(image.image, _label_text(image, theirs, labels)))
     if labels == "gt":
         return lessons
     pool = run.stage("pseudo") / "images" / "pool"
     for path in sorted(pool.glob("*")) if pool.is_dir() else []:
-        text = (teacher_labels / "pool" / f"{path.stem}.txt").read_text(encoding="utf-8")
-        lessons.append(Lesson(path, path.name, text))
+        theirs = teacher_labels / "pool" / f"{path.stem}.txt"
+        if theirs.exists():
+            lessons.append(Lesson(path, theirs.read_text(encoding="utf-8")))
     return lessons
 
 
@@ -115,13 +115,7 @@ def _repeat(lessons: Sequence[Lesson], length: int, seed: int) -> list[Lesson]:
     """Lessons repeated to `length`: whole rounds, then a seeded choice, so that no image is seen much more often."""
     rounds, rest = divmod(length, len(lessons))
     chosen = [*range(len(lessons))] * rounds + sorted(random.Random(seed).sample(range(len(lessons)), rest))  # noqa: S311
-    repeated, seen = [], [0] * len(lessons)
-    for i in chosen:
-        lesson, seen[i] = lessons[i], seen[i] + 1
-        name = Path(lesson.name)
-        again = f"{name.stem}~{seen[i]}{name.suffix}" if seen[i] > 1 else lesson.name
-        repeated.append(Lesson(lesson.image, again, lesson.labels))
-    return repeated
+    return [lessons[i] for i in chosen]
 
 
 def _train(context: StageContext, stage: str, lessons: Sequence[Lesson], labels: str) -> StageResult:
@@ -143,6 +137,7 @@ def _train(context: StageContext, stage: str, lessons: Sequence[Lesson], labels:
         seed=config.seed,
         runtime=config.runtime,
         title=f"{stage} {model}",
+        log=context.run.log,
     )
     outcome = train(job, context.progress)
     if outcome.facts["labels_sha256"] != given:
@@ -163,9 +158,16 @@ def _build_view(folder: Path, lessons: Sequence[Lesson]) -> str:
     """Link images and write labels as ultralytics looks for them; returns the sha256 of the label files."""
     shutil.rmtree(folder, ignore_errors=True)
     (folder / "images" / "train").mkdir(parents=True)
-    files = []
+    files, taken = [], set[str]()
     for lesson in lessons:
-        image = folder / "images" / "train" / lesson.name
+        # An image that comes again, or shares its name with one of the pool, must not overwrite the other: as links,
+        # both may be the user's own files.
+        stem, number = lesson.image.stem, 1
+        while stem.casefold() in taken:
+            number += 1
+            stem = f"{lesson.image.stem}~{number}"
+        taken.add(stem.casefold())
+        image = folder / "images" / "train" / f"{stem}{lesson.image.suffix}"
         try:
             os.link(lesson.image, image)
         except OSError:

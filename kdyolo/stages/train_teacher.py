@@ -61,6 +61,7 @@ def _train(context: StageContext) -> StageResult:
         seed=config.seed,
         runtime=config.runtime,
         title=f"teacher {checkpoints.model_name(config.teacher.model)}",
+        log=context.run.log,
     )
     outcome = train(job, context.progress)
     checkpoints.save_stripped(outcome.best, folder / "best.pt")
@@ -110,7 +111,7 @@ def match_classes(theirs: Sequence[str], ours: Sequence[str], given: Mapping[str
         given: Teacher name -> data set name; teacher classes it leaves out are not used.
 
     Raises:
-        ConfigError: They differ and no map is given, or the map names unknown classes or leaves a class without one.
+        ConfigError: They differ and no map is given, or the map is empty or names unknown classes.
     """
     if given is None:
         if list(theirs) != list(ours):
@@ -121,6 +122,8 @@ def match_classes(theirs: Sequence[str], ours: Sequence[str], given: Mapping[str
                 f"Say which is which: --map-classes '{example}'",
             )
         return {i: i for i in range(len(ours))}
+    if not given:
+        raise ConfigError("The class map is empty.", "Map at least one class, or leave it out.")
     unknown = [name for name in given if name not in theirs] + [name for name in given.values() if name not in ours]
     if unknown:
         raise ConfigError(

@@ -124,6 +124,7 @@ def test_fault_31_degenerate_boxes_are_dropped_and_counted(size):
 def test_fault_33_a_sixth_column_is_a_confidence():
     parsed = parse("0 0.5 0.5 0.2 0.2 0.87")
     assert (codes(parsed), parsed.cls.tolist(), parsed.reason) == (["confidence_column"], [0], "")
+    assert parsed.conf.tolist() == [0.87]
 
 
 def test_fault_36_polygons_become_boxes_and_may_be_mixed_with_boxes():

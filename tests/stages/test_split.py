@@ -449,3 +449,14 @@ def test_the_dataset_hash_sees_labels(source, tmp_path):
     assert len(first) == len(hashlib.sha256().hexdigest())
     (source / "labels/img000.txt").write_text("0 0.5 0.5 0.3 0.3\n")
     assert run_split(source, tmp_path / "b").facts["dataset_sha256"] != first
+
+
+def test_fault_33_confidences_of_the_labels_are_kept_beside_the_view(tmp_path):
+    source = make_yolo_dataset(tmp_path / "data", n=8, boxes=2)
+    label = sorted((source / "labels").glob("*.txt"))[0]
+    first, second = label.read_text().splitlines()
+    label.write_text(f"{first}\n{second} 0.75\n")
+    run_split(source, tmp_path / "run")
+    rows = list(csv.DictReader((tmp_path / "run/split/confidences.csv").open(newline="")))
+    assert [(Path(row["view"]).stem, row["box"], row["confidence"]) for row in rows] == [(label.stem, "1", "0.75")]
+    assert all(len(line.split()) == 5 for p in (tmp_path / "run/split/labels").rglob("*.txt") for line in p.open())
