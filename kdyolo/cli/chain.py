@@ -89,6 +89,8 @@ def run(
     student_model: Annotated[
         str | None, typer.Option(rich_help_panel=opt.TRAINING_PANEL, help="The small model, for example yolov5n.")
     ] = None,
+    teacher: opt.Teacher = None,
+    map_classes: opt.MapClasses = None,
     labels: opt.Labels = None,
     epochs: opt.Epochs = None,
     imgsz: opt.Imgsz = None,
@@ -105,6 +107,8 @@ def run(
         "split.ratios": opt.parse_ratios(ratios),
         "split.keep_splits": keep_splits,
         "teacher.model": teacher_model,
+        "teacher.checkpoint": teacher,
+        "teacher.map_classes": opt.parse_classes(map_classes),
         "student.model": student_model,
         "student.labels": labels,
         **opt.runtime(offline, precision, device, track),

@@ -52,6 +52,9 @@ def describe(run: RunDir) -> dict[str, Any]:
                 "facts": record.facts,
                 "error": record.error,
             }
+            epochs = run.stage(stage.name) / "training" / "results.csv"
+            if record.status != "done" and epochs.is_file():
+                state["facts"] = {"epochs": len(epochs.read_text().splitlines()) - 1}
         elif run.stage(stage.name).exists():
             state["status"] = "damaged"
         stages.append(state)

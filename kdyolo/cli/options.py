@@ -80,6 +80,16 @@ FromScratch = Annotated[
     bool | None,
     typer.Option("--from-scratch", rich_help_panel=TRAINING_PANEL, help="Start from random weights: no download."),
 ]
+Teacher = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", rich_help_panel=TRAINING_PANEL, help="Adopt this trained teacher, train none."),
+]
+MapClasses = Annotated[
+    str | None,
+    typer.Option(
+        metavar="A=B,...", rich_help_panel=TRAINING_PANEL, help="The adopted teacher's class names = the data set's."
+    ),
+]
 Epochs = Annotated[int | None, typer.Option(rich_help_panel=TRAINING_PANEL, help="Passes over the training images.")]
 Imgsz = Annotated[int | None, typer.Option(rich_help_panel=TRAINING_PANEL, help="Image size in pixels.")]
 Batch = Annotated[int | None, typer.Option(rich_help_panel=TRAINING_PANEL, help="Images a step.")]
@@ -158,6 +168,23 @@ def parse_conf(text: str | None) -> float | dict[str, float] | None:
         ) from None
 
 
+def parse_classes(text: str | None) -> dict[str, str] | None:
+    """'blight=early_blight,mold=leaf_mold' as teacher name -> data set name.
+
+    Raises:
+        ConfigError: It is something else.
+    """
+    if text is None:
+        return None
+    pairs = [part.partition("=") for part in text.split(",")]
+    if not all(separator and theirs.strip() and ours.strip() for theirs, separator, ours in pairs):
+        raise ConfigError(
+            f"--map-classes {text!r} is not made of teacher=dataset pairs.",
+            "For example: --map-classes blight=early_blight,mold=leaf_mold",
+        )
+    return {theirs.strip(): ours.strip() for theirs, _, ours in pairs}
+
+
 def training(
     role: str,
     model: str | None,
@@ -171,7 +198,8 @@ def training(
     values = {
         "model": model,
         "weights": weights,
-        "from_scratch": from_scratch,
+        # A checkpoint to start from takes back an earlier --from-scratch of the same run.
+        "from_scratch": False if weights and not from_scratch else from_scratch,
         "epochs": epochs,
         "imgsz": imgsz,
         "batch": batch,

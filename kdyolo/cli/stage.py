@@ -43,10 +43,8 @@ def split(
 def train_teacher(
     *,
     run: opt.Run,
-    teacher: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", rich_help_panel=opt.TRAINING_PANEL, help="Adopt this trained model instead."),
-    ] = None,
+    teacher: opt.Teacher = None,
+    map_classes: opt.MapClasses = None,
     model: opt.Model = None,
     weights: opt.Weights = None,
     from_scratch: opt.FromScratch = None,
@@ -71,6 +69,7 @@ def train_teacher(
     flags = {
         "seed": seed,
         "teacher.checkpoint": teacher,
+        "teacher.map_classes": opt.parse_classes(map_classes),
         **opt.runtime(offline, precision, device, track),
         **opt.training("teacher", model, weights, from_scratch, epochs, imgsz, batch),
     }

@@ -135,7 +135,10 @@ def starting_point(settings: TrainSettings, offline: bool, section: str) -> Path
         EnvironmentFault: The official weights cannot be had.
     """
     if settings.weights and settings.from_scratch:
-        raise ConfigError(f"{section}.weights and {section}.from_scratch exclude each other.", "Choose one.")
+        raise ConfigError(
+            f"{section}.weights and {section}.from_scratch exclude each other.",
+            f"Take one back: -S {section}.weights=null",
+        )
     if settings.from_scratch:
         return None
     path = settings.weights or official_weights(settings.model, offline)

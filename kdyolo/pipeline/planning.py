@@ -101,7 +101,7 @@ def decide(
     if record.status == "done":
         return _judge_done(run, record, changes, sorted(waiting))
     if changes:
-        return Step(stage.name, "redo", f"was not finished, and {'; '.join(changes)}")
+        return Step(stage.name, "redo", f"was not finished, and {_listed(changes)}")
     if waiting:
         return Step(stage.name, "run", f"follows '{min(waiting)}'")
     left = (
@@ -114,13 +114,18 @@ def decide(
 
 def _judge_done(run: RunDir, record: StageRecord, changes: list[str], waiting: list[str]) -> Step:
     if changes:
-        return Step(record.stage, "redo", "; ".join(changes), record.seconds, tuple(changes))
+        return Step(record.stage, "redo", _listed(changes), record.seconds, tuple(changes))
     if waiting:
         return Step(record.stage, "redo", f"follows '{waiting[0]}'", record.seconds)
     if damaged := run.damaged_outputs(record):
         more = f" and {len(damaged) - 1} more" if len(damaged) > 1 else ""
         return Step(record.stage, "redo", f"{damaged[0]}{more} missing or changed by hand", record.seconds)
     return Step(record.stage, "skip", "done, unchanged", record.seconds)
+
+
+def _listed(changes: Sequence[str], most: int = 5) -> str:
+    more = [f"and {len(changes) - most} more"] if len(changes) > most else []
+    return ", ".join([*changes[:most], *more])
 
 
 def _fresh(run: RunDir, stage: Stage, only: str | None) -> Step:
@@ -155,7 +160,7 @@ def refuse_changes(run: RunDir, steps: Sequence[Step]) -> None:
     changed = [step for step in steps if step.changes]
     if not changed:
         return
-    listing = "; ".join(f"{step.stage}: {', '.join(step.changes)}" for step in changed)
+    listing = "; ".join(f"{step.stage}: {_listed(step.changes)}" for step in changed)
     raise RunExistsError(
         f"{run.root} holds finished work done otherwise ({listing}).",
         "--resume redoes what changed and what depends on it (the old stages go to old/); "

@@ -56,4 +56,4 @@ def _absolute(section: BaseModel) -> None:
         if isinstance(value, BaseModel):
             _absolute(value)
         elif isinstance(value, Path):
-            setattr(section, name, value.absolute())
+            setattr(section, name, value.resolve())

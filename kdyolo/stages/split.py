@@ -23,7 +23,10 @@ from kdyolo.stages.base import Stage, StageContext, StageResult
 
 
 def _settings(config: Config) -> dict[str, Any]:
-    parts: dict[str, Any] = config.model_dump(mode="json", include={"seed", "data", "audit", "split"})
+    # Where the data lies decides nothing; what lies there is in `_inputs`.
+    parts: dict[str, Any] = config.model_dump(
+        mode="json", include={"seed": True, "data": {"format", "allow_outside"}, "audit": True, "split": True}
+    )
     return parts
 
 

@@ -89,11 +89,17 @@ def _adopt(context: StageContext) -> StageResult:
     class_map = match_classes(theirs, load_view(context.run.stage("split")).names, settings.map_classes)
     folder.mkdir(parents=True, exist_ok=True)
     checkpoints.adopt(settings.checkpoint, folder / "best.pt")
+    trained = saved.get("train_args") or {}
+    if trained.get("imgsz") not in (None, settings.imgsz):
+        context.progress.warn(
+            f"This teacher was trained at {trained['imgsz']} px but will be used at {settings.imgsz} px "
+            f"(--imgsz {trained['imgsz']} changes that)."
+        )
     facts = {
         "model": checkpoints.describe_architecture(model),
         "adopted_from": str(settings.checkpoint),
         "imgsz": settings.imgsz,
-        "epochs": (saved.get("train_args") or {}).get("epochs"),
+        "epochs": trained.get("epochs"),
         "class_map": {str(theirs_id): ours_id for theirs_id, ours_id in class_map.items()},
     }
     return StageResult([folder / "best.pt"], facts, f"adopted {settings.checkpoint.name} ({facts['model']})")
