@@ -35,7 +35,8 @@ OURS = """
 import sys, json
 from pathlib import Path
 from kdyolo.config import RuntimeSettings, TrainSettings
-from kdyolo.engine.training import TrainJob, train
+from kdyolo.engine.job import TrainJob
+from kdyolo.engine.training import train
 from kdyolo.progress import Silent
 a = json.loads(sys.argv[1])
 view = Path(a["data"]).parent

@@ -175,6 +175,12 @@ def _refuse_what_is_no_archive(path: Path) -> None:
     with zipfile.ZipFile(path) as archive:
         if any(name.endswith("constants.pkl") for name in archive.namelist()):
             raise UntrustedFileError(f"{_size(path)} is a TorchScript export, which cannot be trained.", _NEXT)
+        try:
+            damaged = archive.testzip()  # torch itself does not compare checksums
+        except Exception as error:  # a bent archive surfaces as several kinds of error
+            raise DamagedFileError(f"{_size(path)} is damaged: {_first_line(error)}", _NEXT) from error
+        if damaged:
+            raise DamagedFileError(f"{_size(path)} is damaged: {damaged} is not what was written.", _NEXT)
 
 
 def _refuse_foreign_imports(path: Path) -> None:

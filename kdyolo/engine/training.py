@@ -13,39 +13,10 @@ from typing import Any
 
 import pandas as pd
 
-from kdyolo.config import RuntimeSettings, TrainSettings
 from kdyolo.engine import checkpoints, environment
+from kdyolo.engine.job import TrainJob
 from kdyolo.errors import StageError
 from kdyolo.progress import Progress
-
-
-@dataclass(frozen=True)
-class TrainJob:
-    """What to train on what.
-
-    Attributes:
-        folder: Working folder; holds resumable checkpoints and ``results.csv`` while and after the training.
-        train: Folder of training images, with labels in the parallel ``labels`` folder.
-        val: Folder of validation images.
-        class_names: Names in class order.
-        settings: The recipe.
-        start: Checkpoint to start from; None: random weights.
-        seed: Seed of weights, shuffling and augmentation.
-        runtime: Device, threads, precision.
-        title: What the progress bar is called.
-        log: File for what ultralytics has to say.
-    """
-
-    folder: Path
-    train: Path
-    val: Path
-    class_names: tuple[str, ...]
-    settings: TrainSettings
-    start: Path | None
-    seed: int
-    runtime: RuntimeSettings
-    title: str
-    log: Path
 
 
 @dataclass(frozen=True)

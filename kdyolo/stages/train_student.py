@@ -121,7 +121,8 @@ def _repeat(lessons: Sequence[Lesson], length: int, seed: int) -> list[Lesson]:
 def _train(context: StageContext, stage: str, lessons: Sequence[Lesson], labels: str) -> StageResult:
     from kdyolo.datasets.view import load_view
     from kdyolo.engine import checkpoints
-    from kdyolo.engine.training import TrainJob, train
+    from kdyolo.engine.job import TrainJob
+    from kdyolo.engine.training import train
 
     config, folder = context.config, context.run.stage(stage)
     view = load_view(context.run.stage("split"))

@@ -46,7 +46,8 @@ def train_teacher(context: StageContext) -> StageResult:
 def _train(context: StageContext) -> StageResult:
     from kdyolo.datasets.view import load_view, verify_view
     from kdyolo.engine import checkpoints
-    from kdyolo.engine.training import TrainJob, train
+    from kdyolo.engine.job import TrainJob
+    from kdyolo.engine.training import train
 
     config, folder = context.config, context.run.stage("teacher")
     view = load_view(context.run.stage("split"))
