@@ -17,11 +17,11 @@ from ultralytics.models.yolo.detect import DetectionTrainer, DetectionValidator
 from ultralytics.utils.torch_utils import unwrap_model
 
 from kdyolo.engine import environment
-from kdyolo.engine.precision import Fp32DetectionLoss, network_in_bf16
 from kdyolo.engine.job import TrainJob
+from kdyolo.engine.precision import Fp32DetectionLoss, network_in_bf16
 from kdyolo.errors import Interrupted, StageError
 from kdyolo.progress import Progress
-from kdyolo.storage import sha256_tree, write_text, write_text
+from kdyolo.storage import sha256_tree, write_text
 
 
 class Trainer(DetectionTrainer):  # type: ignore[misc] # the base is untyped
@@ -68,10 +68,6 @@ class Trainer(DetectionTrainer):  # type: ignore[misc] # the base is untyped
     def setup_model(self) -> Any:
         """Build the student and fingerprint its initial weights, so that two arms can prove an equal start."""
         checkpoint = super().setup_model()
-        kept = self.save_dir / "initial.sha256"
-        if self.resume:  # these weights are those of an epoch
-            self.initial_sha256 = kept.read_text(encoding="utf-8")
-            return checkpoint
         noted = self.save_dir / "initial.sha256"
         if self.resume:  # the model now has the weights of the last epoch, not its first ones
             self.initial_sha256 = noted.read_text() if noted.is_file() else ""
@@ -80,7 +76,6 @@ class Trainer(DetectionTrainer):  # type: ignore[misc] # the base is untyped
         for name, tensor in self.model.state_dict().items():
             digest.update(name.encode() + tensor.detach().cpu().contiguous().float().numpy().tobytes())
         self.initial_sha256 = digest.hexdigest()
-        write_text(kept, self.initial_sha256)
         write_text(noted, self.initial_sha256)
         return checkpoint
 
