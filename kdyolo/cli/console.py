@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import functools
 import json
 import re
@@ -86,7 +87,7 @@ class Console:
     def start(self, title: str, total: int) -> None:
         """Open a bar of `total` steps; off a terminal, say that it starts."""
         self.finish()
-        self._title, self._total, self._printed = title, total, time.monotonic()
+        self._title, self._total, self._printed, self._first = title, total, time.monotonic(), None
         if self.quiet:
             return
         if self.stderr.is_terminal:
@@ -100,13 +101,25 @@ class Console:
         """Move the bar; off a terminal, a line now and then, and at the last step."""
         if self.quiet:
             return
+        if self._first is None:
+            self._first = (completed, time.monotonic())
         if self._bar is not None:
             self._bar.update(self._task, completed=completed, figures=clean(_figures(figures)))
             return
         now = time.monotonic()
         if completed >= self._total or now - self._printed >= SECONDS_BETWEEN_LINES:
             self._printed = now
-            self.note(f"{self._title}: {completed}/{self._total} {_figures(figures)}".rstrip())
+            self.note(
+                f"{self._title}: {completed}/{self._total}  {_figures(figures)}{self._time_left(completed)}".rstrip()
+            )
+
+    def _time_left(self, completed: int) -> str:
+        """Time left at the pace since the first update, which need not be the first step: trainings resume."""
+        steps, since = self._first or (completed, 0.0)
+        if not steps < completed < self._total:
+            return ""
+        seconds = (time.monotonic() - since) / (completed - steps) * (self._total - completed)
+        return f"  {datetime.timedelta(seconds=round(seconds))} left"
 
     def finish(self) -> None:
         """Close the open bar, if any."""
@@ -127,6 +140,7 @@ class Console:
     _bar: rich.progress.Progress | None = None
     _task: Any = None
     _title, _total, _printed = "", 0, 0.0
+    _first: tuple[int, float] | None = None
 
 
 _current = Console()
@@ -168,6 +182,8 @@ def _bar(console: rich.console.Console) -> rich.progress.Progress:
         progress.TimeRemainingColumn(),
         progress.TextColumn("{task.fields[figures]}"),
         console=console,
+        redirect_stdout=False,  # what libraries print goes to the log, not above the bar
+        redirect_stderr=False,
     )
 
 

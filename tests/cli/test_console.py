@@ -64,7 +64,7 @@ def test_lines_off_a_terminal_are_few(capsys):
         view.update(step + 1, boxes=step)
     view.finish()
     lines = capsys.readouterr().err.splitlines()
-    assert lines == ["labelling: 1000 steps", "labelling: 1000/1000 boxes 999"]
+    assert lines == ["labelling: 1000 steps", "labelling: 1000/1000  boxes 999"]
 
 
 def test_slow_steps_each_get_a_line(capsys, monkeypatch):
@@ -74,7 +74,10 @@ def test_slow_steps_each_get_a_line(capsys, monkeypatch):
     view.start("epochs", 3)
     for step in range(3):
         view.update(step + 1, mAP50=0.5)
-    assert capsys.readouterr().err.splitlines()[1:] == [f"epochs: {n}/3 mAP50 0.5" for n in (1, 2, 3)]
+    shown = ["epochs: 1/3  mAP50 0.5", "epochs: 2/3  mAP50 0.5", "epochs: 3/3  mAP50 0.5"]
+    lines = capsys.readouterr().err.splitlines()[1:]
+    assert [line.partition("  0:")[0] for line in lines] == shown
+    assert [line.endswith("left") for line in lines] == [False, True, False]
 
 
 def test_quiet_hides_all_but_errors(capsys):
