@@ -172,15 +172,15 @@ def _refuse_what_is_no_archive(path: Path) -> None:
         raise DamagedFileError(f"{_size(path)} is a web page, not a checkpoint: a download went wrong.", _NEXT)
     if not zipfile.is_zipfile(path):
         raise DamagedFileError(f"{_size(path)} is cut short, or is no PyTorch checkpoint.", _NEXT)
-    with zipfile.ZipFile(path) as archive:
-        if any(name.endswith("constants.pkl") for name in archive.namelist()):
-            raise UntrustedFileError(f"{_size(path)} is a TorchScript export, which cannot be trained.", _NEXT)
-        try:
-            damaged = archive.testzip()  # torch itself does not compare checksums
-        except Exception as error:  # a bent archive surfaces as several kinds of error
-            raise DamagedFileError(f"{_size(path)} is damaged: {_first_line(error)}", _NEXT) from error
-        if damaged:
-            raise DamagedFileError(f"{_size(path)} is damaged: {damaged} is not what was written.", _NEXT)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names, damaged = archive.namelist(), archive.testzip()  # torch itself does not compare checksums
+    except Exception as error:  # a bent archive surfaces as several kinds of error
+        raise DamagedFileError(f"{_size(path)} is damaged: {_first_line(error)}", _NEXT) from error
+    if damaged:
+        raise DamagedFileError(f"{_size(path)} is damaged: {damaged} is not what was written.", _NEXT)
+    if any(name.endswith("constants.pkl") for name in names):
+        raise UntrustedFileError(f"{_size(path)} is a TorchScript export, which cannot be trained.", _NEXT)
 
 
 def _refuse_foreign_imports(path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.metadata
+import importlib.util
 import io
 import logging
 import os
@@ -51,8 +52,11 @@ def harden(track: Sequence[str] = ()) -> None:
         track: Experiment trackers the user asked for; all others are off.
 
     Raises:
-        EnvironmentFault: The settings folder cannot be written.
+        EnvironmentFault: The settings folder cannot be written, or a tracker is not installed.
     """
+    for name in track:
+        if importlib.util.find_spec(name) is None:
+            raise EnvironmentFault(f"{name} is not installed.", f"Run `pip install 'kdyolo[{name}]'`.")
     folder = cache_folder() / "ultralytics"
     try:
         folder.mkdir(parents=True, exist_ok=True)

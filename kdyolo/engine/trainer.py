@@ -42,6 +42,7 @@ class Trainer(DetectionTrainer):  # type: ignore[misc] # the base is untyped
         self.optimizer_steps = 0
         self.seconds_before = 0.0
         self.initial_sha256 = ""
+        self.headline: dict[str, float] = {}
         super().__init__(overrides=overrides)
         self.cpu_bf16 = self.device.type == "cpu" and self.precision == "bf16"
         # Determinism by itself also fills every new tensor with NaN, to expose reads of uninitialised memory.
@@ -206,7 +207,7 @@ class Trainer(DetectionTrainer):  # type: ignore[misc] # the base is untyped
             raise Interrupted(message, "Run the same command again to go on.")
         self.batches_done += 1
         losses = {name.removesuffix("_loss"): float(value) for name, value in self.tloss.items()}
-        self.progress.update(self.batches_done, epoch=f"{self.epoch + 1}/{self.epochs}", **losses)
+        self.progress.update(self.batches_done, epoch=f"{self.epoch + 1}/{self.epochs}", **losses, **self.headline)
 
     def _on_epoch(self) -> None:
         if self.fitness is None or not torch.isfinite(torch.tensor(self.fitness)):
@@ -214,11 +215,11 @@ class Trainer(DetectionTrainer):  # type: ignore[misc] # the base is untyped
                 f"The metrics of {self.job.title} are not finite after epoch {self.epoch + 1}.",
                 f"Lower lr0, or use --precision fp32; the last good weights are {self.last}.",
             )
-        self.progress.update(self.batches_done, epoch=f"{self.epoch + 1}/{self.epochs}", **self._headline())
-
-    def _headline(self) -> dict[str, float]:
-        metrics = self.metrics
-        return {"mAP50": metrics["metrics/mAP50(B)"], "mAP50-95": metrics["metrics/mAP50-95(B)"]}
+        self.headline = {
+            "mAP50": self.metrics["metrics/mAP50(B)"],
+            "mAP50-95": self.metrics["metrics/mAP50-95(B)"],
+        }
+        self.progress.update(self.batches_done, epoch=f"{self.epoch + 1}/{self.epochs}", **self.headline)
 
 
 class Validator(DetectionValidator):  # type: ignore[misc]
