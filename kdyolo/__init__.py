@@ -5,9 +5,31 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from kdyolo.api import compare, demo, pseudo_label, run, split, train_student, train_teacher
+    from kdyolo.api import (
+        compare,
+        demo,
+        doctor,
+        init,
+        pseudo_label,
+        run,
+        split,
+        status,
+        train_student,
+        train_teacher,
+    )
 
-__all__ = ["compare", "demo", "pseudo_label", "run", "split", "train_student", "train_teacher"]
+__all__ = [
+    "compare",
+    "demo",
+    "doctor",
+    "init",
+    "pseudo_label",
+    "run",
+    "split",
+    "status",
+    "train_student",
+    "train_teacher",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -7,13 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from kdyolo.errors import StageError
+from kdyolo.errors import RunExistsError, StageError
 from kdyolo.pipeline import chain, execute, resolve
-from kdyolo.progress import Progress
-from kdyolo.storage import RunDir, StageRecord, free_name
+from kdyolo.progress import Progress, Silent
+from kdyolo.storage import RunDir, StageRecord, free_name, write_text
 
 DEMO_PRESET = Path(__file__).with_name("presets") / "demo.yaml"
-DEMO_IMGSZ = 320
 
 
 def run(
@@ -117,13 +116,57 @@ def compare(
 def demo(
     run: str | Path = "runs/demo",
     *,
+    config: Path | None = None,
     settings: Mapping[str, Any] | None = None,
     resume: bool = False,
     force: bool = False,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Draw the demo data set beside the run and run the chain on it. Arguments and errors as for `run`."""
-    return _chain(demo_data(RunDir(run)), run, DEMO_PRESET, settings, resume, force, progress)
+    return _chain(demo_data(RunDir(run)), run, config, settings, resume, force, progress, DEMO_PRESET)
+
+
+def status(run: str | Path) -> dict[str, Any]:
+    """How far a run is: what its stages found, who is working on it, its report and the next command.
+
+    Raises:
+        ConfigError: There is no run.
+    """
+    from kdyolo.pipeline.status import describe
+
+    return describe(RunDir(run), chain())
+
+
+def doctor() -> dict[str, Any]:
+    """Facts about the installation and the machine; what is broken is listed under ``faults``."""
+    from kdyolo.health import examine
+
+    return examine()
+
+
+def init(file: str | Path = "kdyolo.yaml", *, force: bool = False, progress: Progress | None = None) -> Path:
+    """Write a settings file with every setting, its default and its meaning; returns its path.
+
+    Args:
+        file: The file.
+        force: Move an existing one aside.
+        progress: Whom to tell; nobody by default.
+
+    Raises:
+        RunExistsError: The file exists.
+        EnvironmentFault: It cannot be written.
+    """
+    from kdyolo.template import settings_template
+
+    path = Path(file)
+    if path.exists():
+        if not force:
+            raise RunExistsError(f"{path} exists.", "--force moves it aside; or give another name.")
+        aside = free_name(path)
+        path.rename(aside)
+        (progress or Silent()).note(f"The old file is now {aside}.")
+    write_text(path, settings_template())
+    return path
 
 
 def demo_folder(run: RunDir) -> Path:
@@ -132,15 +175,10 @@ def demo_folder(run: RunDir) -> Path:
 
 
 def demo_data(run: RunDir) -> Path:
-    """The demo data set of a run, drawn if it is not there yet."""
-    from kdyolo.datasets.demo import generate
+    """The demo data set of a run, drawn if it is not there yet. Errors as `kdyolo.datasets.demo_set.ensure`."""
+    from kdyolo.datasets.demo_set import ensure
 
-    folder = demo_folder(run)
-    if (folder / "data.yaml").is_file():  # the last thing `generate` writes
-        return folder
-    if folder.exists() and any(folder.iterdir()):
-        folder.rename(free_name(folder))
-    return generate(folder, imgsz=DEMO_IMGSZ, seed=0)
+    return ensure(demo_folder(run))
 
 
 def read_summary(run: RunDir) -> dict[str, Any]:
@@ -170,10 +208,11 @@ def _chain(
     resume: bool,
     force: bool,
     progress: Progress | None,
+    preset: Path | None = None,
 ) -> dict[str, Any]:
     folder = RunDir(run)
     values = {**(settings or {}), **_source(source)}
-    resolved = resolve(folder, file=config, overrides=values, fresh=force and source is not None)
+    resolved = resolve(folder, file=config, overrides=values, fresh=force and source is not None, preset=preset)
     execute(folder, resolved, chain(), progress, resume=resume, force=force)
     return read_summary(folder)
 

@@ -37,11 +37,6 @@ def denormalise(boxes: Boxes, width: int, height: int) -> Boxes:
     return np.asarray(boxes, dtype=np.float64).reshape(-1, 4) * [width, height, width, height]
 
 
-def clip_xyxy(xyxy: Boxes, width: float, height: float) -> Boxes:
-    """Corners (N, 4) clipped to the rectangle ``[0, width] x [0, height]``."""
-    return np.clip(np.asarray(xyxy, dtype=np.float64).reshape(-1, 4), 0, [width, height, width, height])
-
-
 def area_xyxy(xyxy: Boxes) -> NDArray[np.float64]:
     """Area (N,) of corner boxes (N, 4); 0 where a box is inverted."""
     x1, y1, x2, y2 = np.asarray(xyxy, dtype=np.float64).reshape(-1, 4).T

@@ -7,13 +7,15 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from kdyolo.errors import ConfigError
 from kdyolo.yamlio import load_mapping, parse_yaml
 
+MODELS = ("yolov5n", "yolov5s", "yolov5m", "yolov5l", "yolov5x")
+_STRIDE = 32  # of the coarsest feature map
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -28,7 +30,7 @@ class DataSettings(Settings):
 
     source: Path | None = Field(None, description="folder or data.yaml of the labelled data set")
     format: Literal["auto", "yolo", "voc"] = Field("auto", description="how the labels are written")
-    allow_outside: bool = Field(False, description="accept paths in data.yaml that lead out of its folder")
+    allow_outside: bool = Field(False, description="accept links and paths that lead out of the data set's folder")
 
 
 class AuditSettings(Settings):
@@ -49,6 +51,7 @@ class SplitSettings(Settings):
 
     ratios: tuple[float, float, float] = Field((0.7, 0.15, 0.15), description="shares of train, val, test; sum 1")
     keep_splits: bool = Field(False, description="keep the splits the data set came with")
+    seed: int = Field(0, ge=0, description="seed of the split")
 
     @field_validator("ratios")
     @classmethod
@@ -76,6 +79,8 @@ class AugmentSettings(Settings):
 class TrainSettings(Settings):
     """One training. The optimiser is fixed, not chosen by data size, so that two arms stay comparable."""
 
+    section: ClassVar[str] = "train"  # where these settings stand in `Config`, for messages
+
     model: str = Field("yolov5n", description="yolov5n, s, m, l or x")
     weights: Path | None = Field(None, description="start from this checkpoint instead of the official one")
     from_scratch: bool = Field(False, description="start from random weights")
@@ -96,16 +101,35 @@ class TrainSettings(Settings):
     patience: int = Field(0, ge=0, description="stop after so many epochs without gain; 0: never")
     augment: AugmentSettings = Field(default_factory=AugmentSettings, description="augmentation")
 
+    @field_validator("model")
+    @classmethod
+    def _one_of_the_sizes(cls, model: str) -> str:
+        """'yolov5x' from 'yolov5x', 'YOLOv5xu', 'yolov5x.pt' or 'x'."""
+        name = model.strip().lower().removesuffix(".pt").removesuffix(".yaml").removesuffix("u")
+        name = name if name.startswith("yolov5") else f"yolov5{name}"
+        if name not in MODELS:
+            raise ValueError(f"unknown model; choose one of {', '.join(MODELS)}")
+        return name
+
     @field_validator("imgsz")
     @classmethod
     def _multiple_of_stride(cls, imgsz: int) -> int:
-        if imgsz % 32:
-            raise ValueError(f"must be a multiple of 32; nearest: {max(32, round(imgsz / 32) * 32)}")
-        return imgsz
+        return _on_stride(imgsz)
+
+    @model_validator(mode="after")
+    def _one_start(self) -> Self:
+        if self.weights is not None and self.from_scratch:
+            raise ValueError(
+                "weights and from_scratch exclude each other; take one back: "
+                f"-S {self.section}.weights=null, or -S {self.section}.from_scratch=false"
+            )
+        return self
 
 
 class TeacherSettings(TrainSettings):
     """The large model."""
+
+    section: ClassVar[str] = "teacher"
 
     model: str = Field("yolov5x", description="yolov5n, s, m, l or x")
     checkpoint: Path | None = Field(None, description="adopt this trained teacher instead of training one")
@@ -122,13 +146,30 @@ class PseudoSettings(Settings):
         None, description="score threshold, one or per class; null: best F1 per class on the validation split"
     )
     iou: Fraction = Field(0.7, description="NMS threshold")
-    imgsz: int | None = Field(None, ge=32, description="image size (px); null: the teacher's")
+    imgsz: int | None = Field(
+        None, ge=32, le=4096, description="image size (px, a multiple of 32); null: the teacher's"
+    )
     augment: bool = Field(False, description="test-time augmentation: slower, sometimes better labels")
     min_map50: Fraction = Field(0.1, description="a teacher below this on the validation split does not label")
+
+    @field_validator("conf")
+    @classmethod
+    def _scores(cls, conf: float | dict[str, float] | None) -> float | dict[str, float] | None:
+        each = conf.values() if isinstance(conf, dict) else () if conf is None else (conf,)
+        if not all(0 <= score <= 1 for score in each):
+            raise ValueError("a score threshold lies between 0 and 1")
+        return conf
+
+    @field_validator("imgsz")
+    @classmethod
+    def _multiple_of_stride(cls, imgsz: int | None) -> int | None:
+        return None if imgsz is None else _on_stride(imgsz)
 
 
 class StudentSettings(TrainSettings):
     """The small model, and its control, which differs in its labels only."""
+
+    section: ClassVar[str] = "student"
 
     labels: Literal["pseudo", "gt", "gt+pseudo"] = Field("pseudo", description="which labels the student learns")
 
@@ -144,7 +185,11 @@ class CompareSettings(Settings):
 
 
 class RuntimeSettings(Settings):
-    """The machine; changing these never reruns a finished stage, except precision."""
+    """The machine.
+
+    Changing `precision` redoes trainings, labels and comparison; `device` and `threads` redo the comparison only,
+    which measures time. The others redo nothing.
+    """
 
     device: str = Field("auto", description="auto, cpu, cuda or a CUDA index")
     precision: Literal["auto", "fp32", "bf16"] = Field(
@@ -161,7 +206,7 @@ class RuntimeSettings(Settings):
 class Config(Settings):
     """Everything that decides a run."""
 
-    seed: int = Field(0, ge=0, description="seed of splits, weights and shuffling")
+    seed: int = Field(0, ge=0, description="seed of weights, shuffling and augmentation (the split has its own)")
     data: DataSettings = Field(default_factory=DataSettings, description="the data set")
     audit: AuditSettings = Field(default_factory=AuditSettings, description="checks of images and labels")
     split: SplitSettings = Field(default_factory=SplitSettings, description="train / val / test")
@@ -169,7 +214,10 @@ class Config(Settings):
     pseudo: PseudoSettings = Field(default_factory=PseudoSettings, description="the teacher's labels")
     student: StudentSettings = Field(default_factory=StudentSettings, description="the small model and its control")
     compare: CompareSettings = Field(default_factory=CompareSettings, description="the measurement")
-    runtime: RuntimeSettings = Field(default_factory=RuntimeSettings, description="the machine")
+    runtime: RuntimeSettings = Field(
+        default_factory=RuntimeSettings,
+        description="the machine; precision decides trainings and labels, device and threads the comparison only",
+    )
 
 
 def load_config(
@@ -191,7 +239,7 @@ def load_config(
     """
     tree: dict[str, Any] = base.model_dump() if base else {}
     if file is not None:
-        _merge(tree, load_mapping(file))
+        _merge(tree, load_mapping(file), Config)
     for text in assignments:
         key, separator, value = text.partition("=")
         if not separator or not key.strip():
@@ -212,12 +260,27 @@ def stable_hash(data: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _merge(tree: dict[str, Any], other: Mapping[str, Any]) -> None:
+def _on_stride(imgsz: int) -> int:
+    if imgsz % _STRIDE:
+        nearest = max(_STRIDE, round(imgsz / _STRIDE) * _STRIDE)
+        raise ValueError(f"must be a multiple of {_STRIDE}; nearest: {nearest}")
+    return imgsz
+
+
+def _merge(tree: dict[str, Any], other: Mapping[str, Any], model: type[BaseModel]) -> None:
+    """Lay `other` over `tree`, section by section; a setting that is itself a mapping is replaced as a whole."""
     for key, value in other.items():
-        if isinstance(value, Mapping) and isinstance(tree.get(key), dict):
-            _merge(tree[key], value)
+        section = _section(model, key)
+        if section and isinstance(value, Mapping) and isinstance(tree.get(key, {}), dict):
+            _merge(tree.setdefault(key, {}), value, section)
         else:
             tree[key] = value
+
+
+def _section(model: type[BaseModel], key: str) -> type[BaseModel] | None:
+    """The model of a section of settings; None for a single setting or an unknown key."""
+    kind = model.model_fields[key].annotation if key in model.model_fields else None
+    return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
 
 
 def _assign(tree: dict[str, Any], dotted: str, value: Any) -> None:
@@ -240,15 +303,16 @@ def _plain(error: ValidationError) -> ConfigError:
             lines.append(f"Unknown key: '{key}'." + (f" Did you mean '{near[0]}'?" if near else ""))
         else:
             message = fault["msg"].removeprefix("Value error, ")
-            lines.append(f"{key}: {message} (got {fault['input']!r}).")
+            got = "" if isinstance(fault["input"], (dict, BaseModel)) else f" (got {fault['input']!r})"
+            lines.append(f"{key}: {message}{got}.")
     return ConfigError(" ".join(lines), hint)
 
 
 def known_keys(model: type[BaseModel] = Config, prefix: str = "") -> list[str]:
     """Every dotted key of the settings, sections included."""
     keys = []
-    for name, field in model.model_fields.items():
+    for name in model.model_fields:
         keys.append(prefix + name)
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            keys += known_keys(field.annotation, f"{prefix}{name}.")
+        if section := _section(model, name):
+            keys += known_keys(section, f"{prefix}{name}.")
     return keys

@@ -31,11 +31,11 @@ def sha256_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def sha256_tree(files: Iterable[Path], root: Path) -> str:
-    """sha256 (hex) over the relative names and contents of files, independent of their order."""
+def sha256_by_name(files: Iterable[Path]) -> str:
+    """sha256 (hex) over the names and contents of files, independent of their order and of the folders they lie in."""
     digest = hashlib.sha256()
-    for path in sorted(files, key=lambda p: p.relative_to(root).as_posix()):
-        digest.update(f"{path.relative_to(root).as_posix()}\0{sha256_file(path)}\n".encode("utf-8", "surrogateescape"))
+    for path in sorted(files, key=lambda p: p.name):
+        digest.update(f"{path.name}\0{sha256_file(path)}\n".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
 
 
@@ -101,6 +101,11 @@ def require_space(folder: Path, needed: int, purpose: str) -> None:
             f"{purpose} needs about {needed / 1e6:.0f} MB in {existing}, but {free / 1e6:.0f} MB are free.",
             "Free some space or choose another --run folder.",
         )
+
+
+def read_class_map(path: Path) -> dict[int, int]:
+    """Teacher class id -> data set class id, as the teacher stage wrote it."""
+    return {int(theirs): int(ours) for theirs, ours in json.loads(path.read_text(encoding="utf-8")).items()}
 
 
 class StageRecord(BaseModel):
@@ -212,7 +217,7 @@ class RunDir:
         return record
 
     def move_aside(self, stage: str) -> Path | None:
-        """Rename a stage's folder to ``old/<stage>-<n>``, so that nothing is ever deleted; None if there was none."""
+        """Rename a stage's folder to ``old/<stage>-<n>``, so that no result is ever deleted; None if there was none."""
         folder = self.stage(stage)
         if not folder.exists():
             return None
@@ -238,7 +243,7 @@ class RunDir:
             lock.acquire(timeout=0)
         except filelock.Timeout as error:
             raise RunExistsError(
-                f"Another process is using {self.root}: {_describe(_read_owner(owner_file))}.",
+                f"Another process is using {self.root}: {_describe(_read_owner(owner_file, wait=True))}.",
                 "Wait for it to end, or give this one another --run folder.",
             ) from error
         except OSError as error:
@@ -255,7 +260,7 @@ class RunDir:
     def holder(self) -> dict[str, Any] | None:
         """Who holds the run: pid, host, command, started; None if nobody does, as far as this host can tell."""
         owner_file = self.root / "lock.json"
-        owner = _read_owner(owner_file) if owner_file.exists() else {}
+        owner = _read_owner(owner_file)
         here = owner.get("host") == socket.gethostname()
         return None if not owner or (here and not psutil.pid_exists(owner.get("pid", -1))) else owner
 
@@ -273,15 +278,19 @@ def _owner() -> dict[str, Any]:
     return {"pid": os.getpid(), "host": socket.gethostname(), "command": command, "started": time.time()}
 
 
-def _read_owner(path: Path) -> dict[str, Any]:
-    # The holder writes this a moment after it takes the lock: wait for it rather than name nobody.
-    for _ in range(20):
+def _read_owner(path: Path, *, wait: bool = False) -> dict[str, Any]:
+    """What lock.json says; empty where it is missing or cannot be read.
+
+    Args:
+        path: The file.
+        wait: Somebody holds the lock, and writes the file a moment after taking it: wait for that for a second.
+    """
+    for _ in range(20 if wait else 1):
         with contextlib.suppress(OSError, ValueError):
             data = json.loads(path.read_text(encoding="utf-8"))
             return data if isinstance(data, dict) else {}
-        if not path.parent.is_dir():
-            break
-        time.sleep(0.05)
+        if wait:
+            time.sleep(0.05)
     return {}
 
 

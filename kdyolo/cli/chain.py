@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from kdyolo.cli import options as opt
 from kdyolo.cli.console import Console, open_console
+
+if TYPE_CHECKING:
+    from kdyolo.config import Config
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,7 @@ class Request:
         force: Move old work aside.
         dry_run: Only say what would be done.
         fresh: Do not start from the settings of an existing run.
+        preset: YAML file that stands for the defaults.
     """
 
     run: Path
@@ -38,6 +42,21 @@ class Request:
     force: bool = False
     dry_run: bool = False
     fresh: bool = False
+    preset: Path | None = None
+
+    def resolve(self) -> Config:
+        """The settings it comes to."""
+        from kdyolo import pipeline
+        from kdyolo.storage import RunDir
+
+        return pipeline.resolve(
+            RunDir(self.run),
+            file=self.file,
+            assignments=self.assignments or (),
+            overrides=self.flags,
+            fresh=self.fresh,
+            preset=self.preset,
+        )
 
 
 def perform(request: Request, console: Console) -> None:
@@ -46,10 +65,7 @@ def perform(request: Request, console: Console) -> None:
     from kdyolo.cli import show
     from kdyolo.storage import RunDir
 
-    run = RunDir(request.run)
-    config = pipeline.resolve(
-        run, file=request.file, assignments=request.assignments or (), overrides=request.flags, fresh=request.fresh
-    )
+    run, config = RunDir(request.run), request.resolve()
     stages = pipeline.chain()
     if request.dry_run:
         show.plan(console, run, pipeline.plan(run, config, stages, only=request.only, force=request.force))
@@ -83,6 +99,7 @@ def run(
     track: opt.Track = None,
     ratios: opt.Ratios = None,
     keep_splits: opt.KeepSplits = None,
+    allow_outside: opt.AllowOutside = None,
     teacher_model: Annotated[
         str | None, typer.Option(rich_help_panel=opt.TRAINING_PANEL, help="The large model, for example yolov5x.")
     ] = None,
@@ -103,6 +120,7 @@ def run(
     console = open_console(json=json, quiet=quiet)
     flags = {
         "data.source": source,
+        "data.allow_outside": allow_outside,
         "seed": seed,
         "split.ratios": opt.parse_ratios(ratios),
         "split.keep_splits": keep_splits,
@@ -124,24 +142,27 @@ def demo(
     run: opt.Run = Path("runs/demo"),
     resume: opt.Resume = False,
     force: opt.Force = False,
+    config: opt.File = None,
     set_: opt.Assignments = None,
+    offline: opt.Offline = None,
     json: opt.Json = False,
     quiet: opt.Quiet = False,
 ) -> None:
     """Draw a small data set and run the whole chain on it, without any download."""
-    from kdyolo import api, pipeline
+    from kdyolo import api
     from kdyolo.storage import RunDir
 
     console = open_console(json=json, quiet=quiet)
     folder = RunDir(run)
     source = api.demo_folder(folder)
-    request = Request(run, None, api.DEMO_PRESET, set_, {"data.source": source}, resume, force, fresh=force)
-    config = pipeline.resolve(folder, file=request.file, assignments=set_ or (), overrides=request.flags, fresh=force)
+    flags = {"data.source": source, "runtime.offline": offline}
+    request = Request(run, None, config, set_, flags, resume, force, fresh=force, preset=api.DEMO_PRESET)
+    settings = request.resolve()
     console.note(f"Demo data set: {source}")
     api.demo_data(folder)
     console.note(
-        f"Teacher {config.teacher.model}, student {config.student.model}, {config.teacher.epochs} and "
-        f"{config.student.epochs} epochs at {config.student.imgsz} px, to be quick. For the largest teacher: "
+        f"Teacher {settings.teacher.model}, student {settings.student.model}, {settings.teacher.epochs} and "
+        f"{settings.student.epochs} epochs at {settings.student.imgsz} px, to be quick. For the largest teacher: "
         "`kdyolo demo --run runs/demo-x -S teacher.model=yolov5x`"
     )
     perform(request, console)

@@ -43,7 +43,19 @@ Assignments = Annotated[
     list[str] | None,
     typer.Option("-S", "--set", metavar="KEY=VALUE", rich_help_panel=SETTINGS_PANEL, help="One setting; repeatable."),
 ]
-Seed = Annotated[int | None, typer.Option(rich_help_panel=SETTINGS_PANEL, help="Seed of splits, weights and order.")]
+Seed = Annotated[
+    int | None,
+    typer.Option(
+        rich_help_panel=SETTINGS_PANEL,
+        help="Seed of weights, shuffling and augmentation; not of the split (split.seed).",
+    ),
+]
+SplitSeed = Annotated[
+    int | None,
+    typer.Option(
+        "--seed", rich_help_panel=SETTINGS_PANEL, help="Seed of the split; the trainings have their own (seed)."
+    ),
+]
 Offline = Annotated[
     bool | None, typer.Option("--offline", rich_help_panel=SETTINGS_PANEL, help="Never use the network.")
 ]
@@ -60,6 +72,14 @@ Ratios = Annotated[
 ]
 KeepSplits = Annotated[
     bool | None, typer.Option("--keep-splits", rich_help_panel=DATA_PANEL, help="Keep the splits the data came with.")
+]
+AllowOutside = Annotated[
+    bool | None,
+    typer.Option(
+        "--allow-outside",
+        rich_help_panel=DATA_PANEL,
+        help="Accept links and paths that lead out of the data set's folder.",
+    ),
 ]
 Format = Annotated[
     Literal["auto", "yolo", "voc"] | None,

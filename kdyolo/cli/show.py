@@ -8,6 +8,7 @@ from typing import Any
 from kdyolo.api import read_summary
 from kdyolo.cli.console import Console
 from kdyolo.pipeline import Outcome, Step
+from kdyolo.report.numbers import NA, duration, plain
 from kdyolo.storage import RunDir
 
 ARM_COLUMNS = {
@@ -40,7 +41,7 @@ def plan(console: Console, run: RunDir, steps: Sequence[Step]) -> None:
         rows = [(s.stage, s.action, s.reason, duration(_estimate(s))) for s in steps]
         console.table(f"Plan for {run.root}", ("stage", "action", "why", "last time"), rows, right="3")
         if consent:
-            console.line(f"Finished work would be redone ({', '.join(consent)}): say --resume or --force.")
+            console.line(f"Work done otherwise would be redone ({', '.join(consent)}): say --resume or --force.")
 
     console.result(data, render)
 
@@ -58,8 +59,7 @@ def stage(console: Console, run: RunDir, name: str, outcome: Outcome) -> None:
     }
 
     def render() -> None:
-        rows = [(key, value) for key, value in plain(record.facts)]
-        console.table(f"{name}: done, {duration(record.seconds)}", ("fact", "value"), rows)
+        console.table(f"{name}: done, {duration(record.seconds)}", ("fact", "value"), lines(record.facts))
 
     console.result(data, render)
 
@@ -88,25 +88,10 @@ def comparison(console: Console, run: RunDir, outcome: Outcome) -> None:
     console.result(data, render)
 
 
-def plain(facts: dict[str, Any]) -> list[tuple[str, str]]:
+def lines(facts: dict[str, Any]) -> list[tuple[str, str]]:
     """Facts that fit a line: texts, numbers, and short lists and mappings of them."""
-    lines = []
-    for key, value in facts.items():
-        items = [f"{k} {v}" for k, v in value.items()] if isinstance(value, dict) else value
-        text = ", ".join(str(item) for item in items) if isinstance(items, list) else str(value)
-        if len(text) <= 200:
-            lines.append((key, text))
-    return lines
-
-
-def duration(seconds: float | None) -> str:
-    """'1 h 47 min', '5 min 3 s' or '4.2 s'; '-' where unknown."""
-    if seconds is None:
-        return "-"
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+    texts = {key: plain(value) for key, value in facts.items()}
+    return [(key, text) for key, text in texts.items() if len(text) <= 200]
 
 
 def _estimate(step: Step) -> float | None:
@@ -117,4 +102,4 @@ def _cell(arm: dict[str, Any], key: str) -> str:
     value = arm.get(key)
     if isinstance(value, dict):  # a latency with its quantiles: the median stands for it
         value = value.get("p50")
-    return "n/a" if value is None else ARM_COLUMNS[key][1].format(value)
+    return NA if value is None else ARM_COLUMNS[key][1].format(value)

@@ -21,9 +21,10 @@ def split(
     dry_run: opt.DryRun = False,
     config: opt.File = None,
     set_: opt.Assignments = None,
-    seed: opt.Seed = None,
+    seed: opt.SplitSeed = None,
     ratios: opt.Ratios = None,
     keep_splits: opt.KeepSplits = None,
+    allow_outside: opt.AllowOutside = None,
     format_: opt.Format = None,
     json: opt.Json = False,
     quiet: opt.Quiet = False,
@@ -33,7 +34,8 @@ def split(
     flags = {
         "data.source": source,
         "data.format": format_,
-        "seed": seed,
+        "data.allow_outside": allow_outside,
+        "split.seed": seed,
         "split.ratios": opt.parse_ratios(ratios),
         "split.keep_splits": keep_splits,
     }
@@ -146,9 +148,7 @@ def train_student(
     dry_run: opt.DryRun = False,
     config: opt.File = None,
     set_: opt.Assignments = None,
-    seed: opt.Seed = None,
     offline: opt.Offline = None,
-    precision: opt.Precision = None,
     device: opt.Device = None,
     track: opt.Track = None,
     json: opt.Json = False,
@@ -157,9 +157,8 @@ def train_student(
     """Train the small model on the teacher's labels, or its control on the data set's own."""
     console = open_console(json=json, quiet=quiet)
     flags = {
-        "seed": seed,
         "student.labels": labels,
-        **opt.runtime(offline, precision, device, track),
+        **opt.runtime(offline, None, device, track),
         **opt.training("student", model, weights, from_scratch, epochs, imgsz, batch),
     }
     only = "baseline" if baseline else "student"

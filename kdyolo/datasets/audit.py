@@ -10,6 +10,7 @@ from typing import Any
 
 from kdyolo import storage
 from kdyolo.datasets.sample import Dataset, Finding
+from kdyolo.text import neutralise
 
 _RANK = {"error": 0, "warning": 1, "note": 2}
 
@@ -39,12 +40,8 @@ def csv_text(header: tuple[str, ...], rows: list[tuple[Any, ...]]) -> str:
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(header)
-    writer.writerows([_plain(cell) for cell in row] for row in rows)
+    writer.writerows([neutralise(cell) for cell in row] for row in rows)
     return buffer.getvalue()
-
-
-def _plain(cell: Any) -> Any:
-    return f"'{cell}" if isinstance(cell, str) and cell.startswith(("=", "+", "-", "@")) else cell
 
 
 def _by_code(findings: list[Finding]) -> list[dict[str, Any]]:

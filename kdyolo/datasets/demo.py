@@ -22,6 +22,7 @@ import yaml
 from kdyolo.datasets import demo_scene as scene
 from kdyolo.datasets.demo_scene import Array, Leaf, Rng, rgb
 
+VERSION = 1  # one more whenever the same numbers give other files
 CLASSES: tuple[str, ...] = ("early_blight", "late_blight", "leaf_mold", "septoria")
 CLASS_SHARES = (0.29, 0.26, 0.23, 0.22)
 

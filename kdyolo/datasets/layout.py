@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from kdyolo.datasets.sample import Dataset, Sample
@@ -54,14 +54,13 @@ def find_label(
     return None
 
 
-def collect(tree: Tree, names: Iterable[str] | None = None) -> list[Sample]:
-    """Samples of a tree's images, or of the named ones, with the splits their folders' names give.
+def collect(tree: Tree) -> list[Sample]:
+    """Samples of a tree's images, with the splits their folders' names give.
 
     Links that lead nowhere or out of the folder are samples too, so that they count among the bad ones.
     """
-    chosen = sorted({*tree.images, *tree.broken}) if names is None else names
     samples = []
-    for name in chosen:
+    for name in sorted({*tree.images, *tree.broken}):
         sample = Sample(tree.root / name, name, split_of(name))
         sample.reject(tree.broken.get(name, ""))
         samples.append(sample)

@@ -38,13 +38,12 @@ def group_identical(samples: Iterable[Sample]) -> list[Group]:
     return [Group(k, tuple(sorted(by_content[k], key=lambda s: s.name))) for k in sorted(by_content)]
 
 
-def split_dataset(dataset: Dataset, split: SplitSettings, seed: int) -> list[tuple[str, str, Sample]]:
+def split_dataset(dataset: Dataset, split: SplitSettings) -> list[tuple[str, str, Sample]]:
     """Give every usable image a split.
 
     Args:
         dataset: Checked; gets findings on classes that are rare in a split and on images left out.
-        split: Ratios, and whether the user's own splits are kept.
-        seed: Decides among equally good divisions.
+        split: Ratios, whether the user's own splits are kept, and the seed that decides among equal divisions.
 
     Returns:
         (split, group key, sample) in order of split and name.
@@ -55,10 +54,10 @@ def split_dataset(dataset: Dataset, split: SplitSettings, seed: int) -> list[tup
     """
     nc = len(dataset.names)
     if split.keep_splits:
-        parts = _kept(dataset, split, seed)
+        parts = _kept(dataset, split)
     else:
         groups = group_identical(dataset.usable)
-        chosen = stratify(groups, split.ratios, seed, nc)
+        chosen = stratify(groups, split.ratios, split.seed, nc)
         parts = {name: [g for g, c in zip(groups, chosen, strict=True) if c == i] for i, name in enumerate(SPLITS)}
     rows = [
         (name, group.key, sample)
@@ -128,7 +127,7 @@ def _order(groups: Sequence[Group], features: Features, seed: int) -> list[int]:
     return sorted(range(len(groups)), key=rank)
 
 
-def _kept(dataset: Dataset, split: SplitSettings, seed: int) -> dict[str, list[Group]]:
+def _kept(dataset: Dataset, split: SplitSettings) -> dict[str, list[Group]]:
     """The user's own splits, checked for leaks; a split that is missing is carved out of train."""
     given: dict[str, list[Sample]] = {name: [] for name in SPLITS}
     left_out = 0
@@ -146,7 +145,7 @@ def _kept(dataset: Dataset, split: SplitSettings, seed: int) -> dict[str, list[G
         dataset.add("not_in_a_split", "warning", "", f"{left_out} images are in none of the kept splits: left out.")
     _refuse_leaks(given, dataset)
     parts = {name: group_identical(samples) for name, samples in given.items()}
-    _carve(parts, dataset, split.ratios, seed)
+    _carve(parts, dataset, split.ratios, split.seed)
     return parts
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import errno
 import http.client
 import io
+import re
 import shutil
 import zipfile
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 from kdyolo.config import TrainSettings
 from kdyolo.engine.environment import cache_folder, harden
@@ -16,6 +18,7 @@ from kdyolo.errors import ConfigError, EnvironmentFault, UntrustedFileError
 from kdyolo.storage import atomic_path
 
 OFFICIAL_URL = "https://github.com/ultralytics/assets/releases/download/v8.4.0"
+_TIMEOUT = 30.0
 SIZES = ("yolov5n", "yolov5s", "yolov5m", "yolov5l", "yolov5x")
 _NO_ROOM = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 _NEXT = (
@@ -111,11 +114,10 @@ def official_weights(model: str, offline: bool) -> Path:
     choice = f"Use --weights FILE with a checkpoint you have, or --from-scratch, or put {name} into {cached.parent}."
     if offline:
         raise EnvironmentFault(f"The official weights {name} are not in the cache and --offline is on.", choice)
-    import torch.hub
-
     with atomic_path(cached) as temporary:
         try:
-            torch.hub.download_url_to_file(f"{OFFICIAL_URL}/{name}", str(temporary), progress=False)
+            with urlopen(f"{OFFICIAL_URL}/{name}", timeout=_TIMEOUT) as answer, temporary.open("wb") as file:  # noqa: S310
+                shutil.copyfileobj(answer, file)
         except (OSError, http.client.HTTPException) as error:
             if isinstance(error, OSError) and error.errno in _NO_ROOM:
                 raise
@@ -144,7 +146,7 @@ def starting_point(settings: TrainSettings, offline: bool, section: str) -> Path
     path = settings.weights or official_weights(settings.model, offline)
     model, _ = load(path)
     held, wanted = describe_architecture(model), model_name(settings.model)
-    if held in SIZES and held != wanted:
+    if held != wanted:
         raise ConfigError(f"{path} holds {held}, but {section}.model is {wanted}.", "Let both name the same model.")
     return path
 
@@ -153,19 +155,14 @@ def describe_architecture(model: Any) -> str:
     """'yolov5m' where the model says so, else its number of parameters."""
     described = model.yaml if isinstance(model.yaml, dict) else {}
     stem, scale = Path(str(described.get("yaml_file", ""))).stem, str(described.get("scale", ""))
-    if stem.startswith("yolov5") and scale:
+    if re.fullmatch("yolov5[nsmlx]?", stem) and scale:
         return f"yolov5{scale}"
     return f"{sum(p.numel() for p in model.parameters()) / 1e6:.1f} M parameters"
 
 
-def adopt(source: Path, target: Path) -> None:
-    """Copy a checkpoint byte for byte, atomically."""
-    with atomic_path(target) as temporary:
-        shutil.copyfile(source, temporary)
-
-
 def _refuse_what_is_no_archive(path: Path) -> None:
-    head = path.open("rb").read(512)
+    with path.open("rb") as file:
+        head = file.read(512)
     if not head:
         raise DamagedFileError(f"{_size(path)} is empty.", _NEXT)
     if head.lstrip()[:1] == b"<":

@@ -62,11 +62,10 @@ class Detector:
         model, _ = checkpoints.load(checkpoint)
         own = [model.names[i] for i in range(len(model.names))]
         self.class_names = tuple(own if class_names is None else class_names)
-        self._nc = len(own)
-        self._new_ids = np.array([(class_map or {}).get(i, -1 if class_map else i) for i in range(self._nc)])
+        self._sources = _sources(class_map, len(self.class_names))
         self.imgsz = imgsz
         self.params = int(get_num_params(model))
-        self.gflops = float(get_flops(model, GFLOPS_IMGSZ))
+        self.gflops = round(float(get_flops(model, GFLOPS_IMGSZ)), 2) or None  # it says 0 where it cannot tell
         self.precision = environment.resolve_precision(runtime)
         device = environment.resolve_device(runtime.device)
         self.device = torch.device("cpu" if device == "cpu" else f"cuda:{device}")
@@ -113,7 +112,21 @@ class Detector:
 
         with torch.inference_mode():
             output = self._model(batch, augment=augment)
-        return (output[0] if isinstance(output, tuple) else output).float()
+        output = (output[0] if isinstance(output, tuple) else output).float()
+        return output if self._sources is None else self._renamed(output)
+
+    def _renamed(self, output: Any) -> Any:
+        """Score rows of the checkpoint's classes made those of `class_names`, before overlapping boxes are judged.
+
+        A class that several of the checkpoint's stand for gets the best of their scores, one it does not know 0.
+        """
+        import torch
+
+        assert self._sources is not None
+        scores = output[:, 4:]
+        none = torch.zeros_like(scores[:, :1])
+        rows = [scores[:, ids].amax(1, keepdim=True) if ids else none for ids in self._sources]
+        return torch.cat([output[:, :4], *rows], 1)
 
     def postprocess(
         self, output: Any, batch: Any, images: Sequence[Image], conf: float, iou: float, multi_label: bool = False
@@ -132,14 +145,13 @@ class Detector:
 
         # The library gives up on the rest of a batch after a time limit; on a busy machine that loses boxes.
         kept = nms.non_max_suppression(
-            output, conf, iou, multi_label=multi_label, max_det=MAX_DET, nc=self._nc, max_time_img=3600.0
+            output, conf, iou, multi_label=multi_label, max_det=MAX_DET, nc=len(self.class_names), max_time_img=3600.0
         )
         found = []
         for rows, image in zip(kept, images, strict=True):
             boxes = ops.scale_boxes(batch.shape[2:], rows[:, :4], image.shape).double().cpu().numpy()
             score, cls = rows[:, 4:6].double().cpu().numpy().T
-            cls = self._new_ids[cls.astype(np.int64)]
-            found.append(Detections(boxes[cls >= 0], score[cls >= 0], cls[cls >= 0]))
+            found.append(Detections(boxes, score, cls.astype(np.int64)))
         return found
 
     def predict(
@@ -169,6 +181,13 @@ class Detector:
         found = self.postprocess(output.nan_to_num(0, 0, 0), batch, images, conf, iou, multi_label)
         for (path, _), detections, ok in zip(pending, found, finite, strict=True):
             yield Prediction(path, detections) if ok else Prediction(path, None, "not_finite")
+
+
+def _sources(class_map: Mapping[int, int] | None, nc: int) -> list[list[int]] | None:
+    """For each class the checkpoint's class ids that stand for it; None where nothing changes."""
+    if class_map is None or class_map == {i: i for i in range(nc)}:
+        return None
+    return [sorted(theirs for theirs, ours in class_map.items() if ours == i) for i in range(nc)]
 
 
 def read_ahead(paths: Iterable[Path], ahead: int = 8) -> Iterator[tuple[Path, Image | None]]:

@@ -42,19 +42,19 @@ def physical_cores() -> int:
     return max(1, min(psutil.cpu_count(logical=False) or allowed, allowed))
 
 
-def harden(track: Sequence[str] = ()) -> None:
+def harden(track: Sequence[str] | None = None) -> None:
     """Import ultralytics so that it installs, reports, downloads and unpickles nothing on its own.
 
     Its settings are read once, at import, so the environment is prepared first; a process that imported it earlier
     gets the same switches set on the modules. Call before any other use of the package.
 
     Args:
-        track: Experiment trackers the user asked for; all others are off.
+        track: Experiment trackers the user asked for; all others are off. None: as they are, at first all off.
 
     Raises:
         EnvironmentFault: The settings folder cannot be written, or a tracker is not installed.
     """
-    for name in track:
+    for name in track or ():
         if importlib.util.find_spec(name) is None:
             raise EnvironmentFault(f"{name} is not installed.", f"Run `pip install 'kdyolo[{name}]'`.")
     folder = cache_folder() / "ultralytics"
@@ -71,10 +71,18 @@ def harden(track: Sequence[str] = ()) -> None:
         import torchvision  # noqa: F401 - ultralytics' NMS takes the fast path only when this is loaded
         import ultralytics.nn.tasks
         import ultralytics.utils.checks
+        import ultralytics.utils.downloads
     ultralytics.nn.tasks.SAFE_LOAD = True
     ultralytics.utils.AUTOINSTALL = ultralytics.utils.checks.AUTOINSTALL = False
-    wanted = {name: name in track for name in TRACKERS} | {"sync": False}
-    ultralytics.utils.LOGGER.handlers = [logging.NullHandler()]  # stdout belongs to the caller; see `noise_to`
+    # It looks for files it is given by slightly other names too, and fetches those: `checkpoints` has its own way.
+    ultralytics.utils.downloads.attempt_download_asset = lambda file, *args, **kwargs: str(file)
+    wanted: dict[str, bool] = {"sync": False}
+    first = not getattr(harden, "done", False)
+    if first:
+        ultralytics.utils.LOGGER.handlers = [logging.NullHandler()]  # stdout belongs to the caller; see `noise_to`
+    if first or track is not None:
+        wanted |= {name: name in (track or ()) for name in TRACKERS}
+    harden.done = True  # type: ignore[attr-defined] # once a process
     settings = ultralytics.utils.SETTINGS
     if any(settings.get(name) != value for name, value in wanted.items()):
         settings.update(wanted)

@@ -13,7 +13,7 @@ class TrainJob:
     """What to train on what.
 
     Attributes:
-        folder: Working folder; holds resumable checkpoints and ``results.csv`` while and after the training.
+        folder: Where ``results.csv`` and, under ``weights``, the resumable checkpoints go.
         train: Folder of training images, with labels in the parallel ``labels`` folder.
         val: Folder of validation images.
         class_names: Names in class order.

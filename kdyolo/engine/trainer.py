@@ -13,15 +13,19 @@ import pandas as pd
 import psutil
 import torch
 import torch.utils.deterministic
+import ultralytics.engine.trainer
 from ultralytics.models.yolo.detect import DetectionTrainer, DetectionValidator
 from ultralytics.utils.torch_utils import unwrap_model
 
-from kdyolo.engine import environment
+from kdyolo.engine import checkpoints, environment
 from kdyolo.engine.job import TrainJob
 from kdyolo.engine.precision import Fp32DetectionLoss, network_in_bf16
 from kdyolo.errors import Interrupted, StageError
 from kdyolo.progress import Progress
-from kdyolo.storage import sha256_tree, write_text
+from kdyolo.storage import sha256_by_name, write_text
+
+# Its trial of mixed precision fetches another model from the network.
+ultralytics.engine.trainer.check_amp = lambda model: True
 
 
 class Trainer(DetectionTrainer):  # type: ignore[misc] # the base is untyped
@@ -35,11 +39,12 @@ class Trainer(DetectionTrainer):  # type: ignore[misc] # the base is untyped
     amp: bool
     last: Path
     best: Path
+    best_fitness: float
 
     def __init__(self, overrides: dict[str, Any], job: TrainJob, progress: Progress, stop: threading.Event) -> None:
         self.job, self.progress, self.stop_request = job, progress, stop
         self.precision = environment.resolve_precision(job.runtime)
-        self.optimizer_steps = 0
+        self.optimizer_steps = self.steps_of_epochs = 0
         self.seconds_before = 0.0
         self.initial_sha256 = ""
         self.headline: dict[str, float] = {}
@@ -48,15 +53,14 @@ class Trainer(DetectionTrainer):  # type: ignore[misc] # the base is untyped
         # Determinism by itself also fills every new tensor with NaN, to expose reads of uninitialised memory.
         setattr(torch.utils.deterministic, "fill_uninitialized_memory", False)  # noqa: B010 - a property of the module
         self.add_callback("on_train_start", Trainer._on_start)
+        self.add_callback("on_train_epoch_start", Trainer._on_epoch_start)
         self.add_callback("on_train_batch_end", Trainer._on_batch)
         self.add_callback("on_fit_epoch_end", Trainer._on_epoch)
 
     def get_dataset(self) -> dict[str, Any]:
         """The view's folders as ultralytics' data dictionary; its own reader would fetch fonts and run `download:`."""
         names = dict(enumerate(self.job.class_names))
-        for folder in (self.job.train, self.job.val):
-            for cache in folder.parent.parent.glob("labels/*.cache"):
-                cache.unlink()  # it is unpickled when read, so never one that was there before
+        self._remove_caches()
         return {
             "path": self.job.train.parent.parent,
             "train": str(self.job.train),
@@ -89,14 +93,19 @@ class Trainer(DetectionTrainer):  # type: ignore[misc] # the base is untyped
         return optimizer
 
     def build_dataset(self, img_path: str, mode: str = "train", batch: int | None = None) -> Any:
-        """The view as a data set, kept decoded in memory where it takes at most a quarter of what is free."""
+        """The view as a data set, kept decoded in memory where it takes at most an eighth of it.
+
+        Mosaics are made of other images then, so the choice must not depend on what else the machine is doing.
+        """
         decoded = sum(1 for _ in Path(img_path).iterdir()) * self.args.imgsz**2 * 3
-        self.args.cache = "ram" if 4 * decoded < psutil.virtual_memory().available else None
+        self.args.cache = "ram" if 8 * decoded < psutil.virtual_memory().total else None
         return super().build_dataset(img_path, mode, batch)
 
     def _setup_train(self) -> None:
         super()._setup_train()
+        self._remove_caches()
         self._require_all_images()
+        self.labels = _read_labels(self.train_loader.dataset)
         if self.device.type == "cpu":
             environment.use_all_cores(self.job.runtime.threads)
             self.model = self.model.to(memory_format=torch.channels_last)
@@ -105,6 +114,12 @@ class Trainer(DetectionTrainer):  # type: ignore[misc] # the base is untyped
         self.amp = self.amp or self.cpu_bf16
         for model in (self.model, self.ema.ema):
             unwrap_model(model).criterion = Fp32DetectionLoss(unwrap_model(model))
+
+    def _remove_caches(self) -> None:
+        """Label caches are unpickled when read, so none may be there before, and none is left."""
+        for folder in (self.job.train, self.job.val):
+            for cache in folder.parent.parent.glob("labels/*.cache"):
+                cache.unlink()
 
     def _require_all_images(self) -> None:
         """Ultralytics silently leaves out what it cannot read; an arm that lacks images is not comparable."""
@@ -130,14 +145,14 @@ class Trainer(DetectionTrainer):  # type: ignore[misc] # the base is untyped
     def get_validator(self) -> DetectionValidator:
         """A validator that runs in the same precision as the training."""
         validator = Validator(self.test_loader, save_dir=self.save_dir, args=copy(self.args), _callbacks=self.callbacks)
-        validator.cpu_bf16 = self.cpu_bf16
+        validator.cpu_bf16, validator.before_batch = self.cpu_bf16, self._obey_stop
         return validator
 
     def save_model(self) -> bool:
         """Save so that a crash at any moment leaves a checkpoint that loads.
 
-        Files are written under temporary names, synced and renamed, the best one first: whatever moment the process
-        dies at, resuming from ``last.pt`` or ``last-good.pt`` writes the same files again.
+        Files are written under temporary names, synced and renamed, the best one first. An epoch that is trained again
+        takes its place only if it is better, see `resume_training`.
         """
         last, best = self.last, self.best
         self.last, self.best = last.with_name(".last.pt.tmp"), best.with_name(".best.pt.tmp")
@@ -170,31 +185,44 @@ class Trainer(DetectionTrainer):  # type: ignore[misc] # the base is untyped
             os.replace(temporary, self.csv)
             if len(table):
                 self.seconds_before = float(table["time"].iloc[-1])
-                self.optimizer_steps = int(table["optimizer_steps"].iloc[-1])
+                self.steps_of_epochs = int(table["optimizer_steps"].iloc[-1])
+            # The best checkpoint may be that of an epoch whose own checkpoint was lost.
+            self.best_fitness = max(self.best_fitness, float(self._best()["train_metrics"]["fitness"]))
 
     def save_metrics(self, metrics: dict[str, Any]) -> None:
         """Add a row to ``results.csv``, with the optimiser steps so far."""
+        self.steps_of_epochs = self.optimizer_steps
         super().save_metrics({**metrics, "optimizer_steps": self.optimizer_steps})
 
     def facts(self) -> dict[str, Any]:
         """What the stage record keeps of this training."""
-        table = pd.read_csv(self.csv)
-        fitness = table["metrics/mAP50-95(B)"]
-        label_files = [Path(name) for name in self.train_loader.dataset.label_files]
+        table, best = pd.read_csv(self.csv), self._best()
         return {
             "images": len(self.train_loader.dataset),
             "epochs": len(table),
-            "best_epoch": int(table["epoch"].iloc[int(fitness.argmax())]),
-            "val_mAP50_95": float(fitness.max()),
-            "optimizer_steps": self.optimizer_steps,
+            "best_epoch": int(best["epoch"]) + 1,
+            "val_mAP50_95": float(best["train_metrics"]["metrics/mAP50-95(B)"]),
+            "optimizer_steps": self.steps_of_epochs,
             "train_seconds": round(float(table["time"].iloc[-1]), 2),
             "initial_sha256": self.initial_sha256,
-            "labels_sha256": sha256_tree({p for p in label_files if p.is_file()}, label_files[0].parent),
-            "label_boxes": int(sum(len(label["cls"]) for label in self.train_loader.dataset.labels)),
+            **self.labels,
+            "cached": self.train_loader.dataset.cache == "ram",
             "device": str(self.device),
             "precision": self.precision,
             "threads": torch.get_num_threads(),
         }
+
+    def _best(self) -> dict[str, Any]:
+        _, checkpoint = checkpoints.load(self.best)
+        return checkpoint
+
+    def _obey_stop(self) -> None:
+        if self.stop_request.is_set():
+            message = f"Stopped {self.job.title} after {self.epoch} finished epochs."
+            raise Interrupted(message, "Run the same command again to go on.")
+
+    def _on_epoch_start(self) -> None:
+        self.optimizer_steps = self.steps_of_epochs  # an epoch may be redone after its loss was not finite
 
     def _on_start(self) -> None:
         self.train_time_start -= self.seconds_before
@@ -202,17 +230,15 @@ class Trainer(DetectionTrainer):  # type: ignore[misc] # the base is untyped
         self.progress.start(self.job.title, self.epochs * len(self.train_loader))
 
     def _on_batch(self) -> None:
-        if self.stop_request.is_set():
-            message = f"Stopped {self.job.title} after {self.epoch} finished epochs."
-            raise Interrupted(message, "Run the same command again to go on.")
+        self._obey_stop()
         self.batches_done += 1
         losses = {name.removesuffix("_loss"): float(value) for name, value in self.tloss.items()}
         self.progress.update(self.batches_done, epoch=f"{self.epoch + 1}/{self.epochs}", **losses, **self.headline)
 
     def _on_epoch(self) -> None:
-        if self.fitness is None or not torch.isfinite(torch.tensor(self.fitness)):
+        if self.fitness is None or not torch.isfinite(torch.tensor(self.fitness)) or not self.loss.isfinite():
             raise StageError(
-                f"The metrics of {self.job.title} are not finite after epoch {self.epoch + 1}.",
+                f"The loss or the metrics of {self.job.title} are not finite after epoch {self.epoch + 1}.",
                 f"Lower lr0, or use --precision fp32; the last good weights are {self.last}.",
             )
         self.headline = {
@@ -222,10 +248,20 @@ class Trainer(DetectionTrainer):  # type: ignore[misc] # the base is untyped
         self.progress.update(self.batches_done, epoch=f"{self.epoch + 1}/{self.epochs}", **self.headline)
 
 
+def _read_labels(dataset: Any) -> dict[str, Any]:
+    """What the loader has just read: the sha256 of its label files, and how many boxes it took from them."""
+    files = {Path(name) for name in dataset.label_files}
+    return {
+        "labels_sha256": sha256_by_name(path for path in files if path.is_file()),
+        "label_boxes": int(sum(len(label["cls"]) for label in dataset.labels)),
+    }
+
+
 class Validator(DetectionValidator):  # type: ignore[misc]
     """A `DetectionValidator` whose network runs in bf16 on a CPU; boxes are decoded and matched in fp32."""
 
     cpu_bf16 = False
+    before_batch = staticmethod(lambda: None)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Validate."""
@@ -234,6 +270,7 @@ class Validator(DetectionValidator):  # type: ignore[misc]
 
     def preprocess(self, batch: dict[str, Any]) -> dict[str, Any]:
         """As ultralytics does, with images in the memory format the model has."""
+        self.before_batch()
         batch = super().preprocess(batch)
         batch["img"] = batch["img"].contiguous(memory_format=torch.channels_last)
         return batch

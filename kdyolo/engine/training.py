@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import shutil
 import signal
 import threading
 from collections.abc import Iterator
@@ -11,12 +13,11 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import pandas as pd
-
 from kdyolo.engine import checkpoints, environment
 from kdyolo.engine.job import TrainJob
-from kdyolo.errors import StageError
+from kdyolo.errors import Interrupted, StageError
 from kdyolo.progress import Progress
+from kdyolo.storage import write_json
 
 
 @dataclass(frozen=True)
@@ -40,27 +41,43 @@ def train(job: TrainJob, progress: Progress) -> TrainOutcome:
     from kdyolo.engine.trainer import Trainer
 
     resume = _last_good(job, progress)
-    if (job.folder / "results.csv").exists() and resume is None:
-        (job.folder / "results.csv").unlink()
+    if resume is None:
+        (job.folder / "results.csv").unlink(missing_ok=True)
+        shutil.rmtree(job.folder / "weights", ignore_errors=True)
     overrides = _overrides(job, resume)
     with _stop_signals() as stop, environment.noise_to(job.log):
         trainer = Trainer(overrides, job=job, progress=progress, stop=stop)
         trainer.train()
     progress.finish()
-    best = trainer.best if trainer.best.is_file() else trainer.last
-    if not best.is_file():
+    if not trainer.best.is_file():
         raise StageError("The training left no checkpoint.", f"See {job.log}.")
-    return TrainOutcome(best=best, results=trainer.csv, facts=trainer.facts())
+    if stop.is_set():
+        raise Interrupted(f"Stopped {job.title} at its end.", "Run the same command again to go on.")
+    return TrainOutcome(best=trainer.best, results=trainer.csv, facts=trainer.facts())
 
 
-def finished_epochs(results: Path) -> int:
-    """Epochs a results.csv holds."""
-    return len(pd.read_csv(results)) if results.is_file() else 0
+def train_to_end(job: TrainJob, progress: Progress) -> dict[str, Any]:
+    """Train and leave ``best.pt``, a stock checkpoint, and ``results.csv`` in `job.folder`; returns the facts.
+
+    The facts are on disk before the resumable checkpoints go, so a crash at any moment costs an epoch at most.
+
+    Raises:
+        As `train`.
+    """
+    facts = job.folder / "training.json"
+    if not facts.is_file():
+        outcome = train(job, progress)
+        checkpoints.save_stripped(outcome.best, job.folder / "best.pt")
+        write_json(facts, outcome.facts)
+    shutil.rmtree(job.folder / "weights", ignore_errors=True)
+    found: dict[str, Any] = json.loads(facts.read_text(encoding="utf-8"))
+    return found
 
 
 def _overrides(job: TrainJob, resume: Path | None) -> dict[str, Any]:
     """Ultralytics' settings of a job; on resume it takes them from the checkpoint and only the paths are ours."""
     s = job.settings
+    device, precision = environment.resolve_device(job.runtime.device), environment.resolve_precision(job.runtime)
     return {
         "task": "detect",
         "mode": "train",
@@ -69,9 +86,9 @@ def _overrides(job: TrainJob, resume: Path | None) -> dict[str, Any]:
         "resume": str(resume) if resume else False,
         "data": str(job.train),
         "save_dir": str(job.folder),
-        "device": environment.resolve_device(job.runtime.device),
+        "device": device,
         "workers": job.runtime.workers,
-        "amp": environment.resolve_precision(job.runtime) == "amp",
+        "amp": {"amp": True, "fp32": False, "bf16": device != "cpu" and "bf16"}[precision],
         "seed": job.seed,
         "deterministic": True,
         "plots": False,
@@ -90,6 +107,7 @@ def _last_good(job: TrainJob, progress: Progress) -> Path | None:
 
     That of the very last epoch is passed over as well: with no epoch left, ultralytics refuses to resume.
     """
+    damaged = False
     for name in ("last.pt", "last-good.pt"):
         path = job.folder / "weights" / name
         if not path.is_file():
@@ -97,10 +115,15 @@ def _last_good(job: TrainJob, progress: Progress) -> Path | None:
         try:
             _, checkpoint = checkpoints.load(path)
         except checkpoints.DamagedFileError as error:
-            progress.warn(f"{error.message} Going back to the copy before it: one epoch is trained again.")
+            progress.warn(error.message)
+            damaged = True
             continue
         if checkpoint.get("optimizer") is not None and checkpoint["epoch"] + 1 < job.settings.epochs:
+            if damaged:
+                progress.warn("Going back to the copy before it: one epoch is trained again.")
             return path
+    if damaged:
+        progress.warn(f"No older copy can be used: {job.title} starts from its first epoch.")
     return None
 
 

@@ -25,7 +25,13 @@ def truths(images: Sequence[ViewImage]) -> dict[str, Truth]:
 
 
 def detect(
-    detector: Detector, images: Sequence[ViewImage], conf: float, iou: float, progress: Progress, title: str
+    detector: Detector,
+    images: Sequence[ViewImage],
+    conf: float,
+    iou: float,
+    progress: Progress,
+    title: str,
+    augment: bool = False,
 ) -> dict[str, Detections]:
     """File name -> detections of an image, as average precision counts them: one box may carry several classes.
 
@@ -34,7 +40,8 @@ def detect(
     """
     progress.start(title, len(images))
     found = {}
-    for done, outcome in enumerate(detector.predict((i.image for i in images), conf, iou, multi_label=True), 1):
+    outcomes = detector.predict((image.image for image in images), conf, iou, augment, multi_label=True)
+    for done, outcome in enumerate(outcomes, 1):
         if outcome.detections is None and outcome.reason == "unreadable":
             raise DatasetError(f"{outcome.path} cannot be read any more.", "Run `kdyolo split` again with --force.")
         # Output that is not finite finds nothing: the model is to blame, not the image.

@@ -48,6 +48,11 @@ def identify(run: RunDir, config: Config, stage: Stage, fingerprints: Mapping[st
     return Identity(settings, inputs, {name: package_version(name) for name in stage.versions})
 
 
+def recorded_fingerprints(record: StageRecord) -> dict[str, str]:
+    """Fingerprints of outside files as a record has them."""
+    return {name: value for name, value in record.inputs.items() if not name.startswith(_STAGE_PREFIX)}
+
+
 def differences(record: StageRecord, now: Identity, ignore_needs: frozenset[str] = frozenset()) -> list[str]:
     """One phrase for everything that is not as the record says; `ignore_needs` are stages about to run themselves."""
     ignored = {_STAGE_PREFIX + name for name in ignore_needs}

@@ -14,7 +14,7 @@ from kdyolo.config import Config, stable_hash
 from kdyolo.engine.environment import processor_name
 from kdyolo.pipeline.keys import package_version
 from kdyolo.stages.base import Stage
-from kdyolo.storage import RunDir, write_json
+from kdyolo.storage import RunDir, StageRecord, write_json
 
 PACKAGES = ("ultralytics", "torch", "torchvision", "numpy", "opencv-python")
 
@@ -37,12 +37,10 @@ def write_manifest(run: RunDir, config: Config, stages: Sequence[Stage], report:
         "platform": platform.platform(),
         "cpu": processor_name(),
         "seed": config.seed,
+        "split_seed": config.split.seed,
         "git_commit": git_commit(),
         "dataset_sha256": records["split"].facts.get("dataset_sha256") if "split" in records else None,
-        "stages": {
-            name: {"status": record.status, "key": record.key, "sequence": record.sequence, "seconds": record.seconds}
-            for name, record in records.items()
-        },
+        "stages": {name: _stage(record) for name, record in records.items()},
         "report": built,
     }
     write_json(run.manifest, data)
@@ -67,6 +65,12 @@ def git_commit() -> str | None:
         done = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=True)
         return done.stdout.strip()
     return None
+
+
+def _stage(record: StageRecord) -> dict[str, Any]:
+    entry = record.model_dump(mode="json", include={"status", "key", "sequence", "seconds"})
+    read = record.facts.get("labels_sha256")  # proof of which label files were read, or written
+    return entry if read is None else {**entry, "labels_sha256": read}
 
 
 def _state(run: RunDir, stages: Sequence[Stage]) -> str:

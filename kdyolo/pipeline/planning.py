@@ -3,18 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
-from kdyolo.config import Config
-from kdyolo.errors import ConfigError, RunExistsError
-from kdyolo.pipeline.keys import differences, identify
+from kdyolo.config import Config, load_config
+from kdyolo.errors import ConfigError, DatasetError, KdyoloError, RunExistsError
+from kdyolo.pipeline.keys import differences, identify, recorded_fingerprints
 from kdyolo.pipeline.order import ancestors
 from kdyolo.stages.base import Stage
 from kdyolo.storage import RunDir, StageRecord
 
 Action = Literal["run", "resume", "skip", "redo"]
-Fingerprints = Mapping[str, Mapping[str, str]]
+
+
+@dataclass(frozen=True)
+class Outside:
+    """What a stage depends on outside of the run.
+
+    Attributes:
+        prints: Name -> fingerprint.
+        gone: Why they could not be looked at any more; `prints` then are those of the record.
+    """
+
+    prints: Mapping[str, str]
+    gone: KdyoloError | None = None
+
+
+Fingerprints = Mapping[str, Outside]
 
 
 @dataclass(frozen=True)
@@ -27,7 +42,8 @@ class Step:
             folder aside, then run.
         reason: Why, in a few words.
         seconds: What it took last time; None if it never finished.
-        changes: What no longer is as it was when the stage finished; such work is redone only if the user says so.
+        changes: What no longer is as it was when the stage finished, or trained its first epoch; such work is redone
+            only if the user says so.
     """
 
     stage: str
@@ -37,9 +53,39 @@ class Step:
     changes: tuple[str, ...] = ()
 
 
-def fingerprints(config: Config, stages: Sequence[Stage], only: str | None = None) -> Fingerprints:
-    """Stage -> its fingerprints of outside files. Looks at those files, so it also finds early what is missing."""
-    return {stage.name: stage.inputs(config) for stage in _concerned(stages, only)}
+def fingerprints(
+    run: RunDir, config: Config, stages: Sequence[Stage], only: str | None = None, force: bool = False
+) -> Fingerprints:
+    """Stage -> its fingerprints of outside files. Looks at those files, so it also finds early what is missing.
+
+    A finished stage does without them, as long as nobody names other files: then its record stands in.
+
+    Raises:
+        KdyoloError: What an unfinished stage needs is missing.
+    """
+    fresh = force and only is None
+    return {stage.name: _look(run, config, stage, fresh) for stage in _concerned(stages, only)}
+
+
+def _look(run: RunDir, config: Config, stage: Stage, fresh: bool) -> Outside:
+    try:
+        return Outside(stage.inputs(config))
+    except (ConfigError, DatasetError) as error:
+        record = None if fresh else run.record(stage.name)
+        if record is None or record.status != "done" or not _known_to_lack(run, stage, error):
+            raise
+        return Outside(recorded_fingerprints(record), error)
+
+
+def _known_to_lack(run: RunDir, stage: Stage, error: KdyoloError) -> bool:
+    """Whether the run's own settings lead to the same gap; else somebody has just named a file that is not there."""
+    if not run.config.is_file():
+        return False
+    try:
+        stage.inputs(load_config(run.config))
+    except KdyoloError as known:
+        return known.message == error.message
+    return False
 
 
 def _concerned(stages: Sequence[Stage], only: str | None) -> Sequence[Stage]:
@@ -67,18 +113,23 @@ def plan(
         prints: What `fingerprints` said, where it is known already.
 
     Raises:
-        ConfigError: `only` needs a stage that is not finished.
+        ConfigError: `only` needs a stage that is not finished, or what a stage to be done needs is gone.
         RunExistsError: `only` needs a stage whose settings or data were changed since.
     """
     chosen = _concerned(stages, only)
-    prints = fingerprints(config, stages, only) if prints is None else prints
+    prints = fingerprints(run, config, stages, only, force) if prints is None else prints
     steps: list[Step] = []
     pending: set[str] = set()
     for stage in chosen:
         forced = force and only in (None, stage.name)
-        step = _fresh(run, stage, only) if forced else decide(run, config, stage, prints[stage.name], pending)
+        outside = prints[stage.name]
+        step = _fresh(run, stage, only) if forced else decide(run, config, stage, outside.prints, pending)
         if step.action != "skip":
+            if outside.gone:
+                raise outside.gone
             pending.add(stage.name)
+        elif outside.gone:
+            step = replace(step, reason=f"done, does without what is gone: {outside.gone.message}")
         steps.append(step)
     if only is None:
         return steps
@@ -101,7 +152,9 @@ def decide(
     if record.status == "done":
         return _judge_done(run, record, changes, sorted(waiting))
     if changes:
-        return Step(stage.name, "redo", f"was not finished, and {_listed(changes)}")
+        # An hour of training is not for us to discard, only because it was not the last one.
+        at_stake = tuple(changes) if any(run.stage(stage.name).glob("**/weights/last.pt")) else ()
+        return Step(stage.name, "redo", f"was not finished, and {_listed(changes)}", None, at_stake)
     if waiting:
         return Step(stage.name, "run", f"follows '{min(waiting)}'")
     left = (
@@ -152,7 +205,7 @@ def _check_needs(run: RunDir, steps: Sequence[Step], commands: Mapping[str, str]
 
 
 def refuse_changes(run: RunDir, steps: Sequence[Step]) -> None:
-    """Stop where finished work would be redone without the user having said so.
+    """Stop where finished or half-trained work would be redone without the user having said so.
 
     Raises:
         RunExistsError: Lists what changed.
@@ -162,7 +215,7 @@ def refuse_changes(run: RunDir, steps: Sequence[Step]) -> None:
         return
     listing = "; ".join(f"{step.stage}: {_listed(step.changes)}" for step in changed)
     raise RunExistsError(
-        f"{run.root} holds finished work done otherwise ({listing}).",
+        f"{run.root} holds work that was done otherwise ({listing}).",
         "--resume redoes what changed and what depends on it (the old stages go to old/); "
         "--force moves the old work aside and starts anew; or give another --run folder.",
     )

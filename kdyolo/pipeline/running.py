@@ -6,7 +6,6 @@ import contextlib
 import errno
 import json
 import os
-import re
 import time
 import traceback
 from collections.abc import Iterator, Sequence
@@ -23,7 +22,6 @@ from kdyolo.stages.base import Stage, StageContext
 from kdyolo.storage import RunDir, StageRecord, free_name, storage_fault, write_text
 from kdyolo.yamlio import dump_yaml
 
-_OUR_TEMPORARY = re.compile(r"\..+\.\d+\.tmp")
 _NO_ROOM = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EROFS)
 _FORBIDDEN = (errno.EACCES, errno.EPERM)
 
@@ -70,8 +68,12 @@ def execute(
         StageError: A stage failed in a way it did not foresee; the log has the traceback.
         KdyoloError: What a stage foresaw.
     """
-    work = _Work(run, config, tuple(stages), progress or Silent(), only, force, fingerprints(config, stages, only))
+    prints = fingerprints(run, config, stages, only, force)
+    work = _Work(run, config, tuple(stages), progress or Silent(), only, force, prints)
     if not force and _all_recorded(run, stages, only) and work.nothing_to_do():
+        for outside in prints.values():
+            if outside.gone:
+                work.progress.note(f"{outside.gone.message} What is finished does without it.")
         what = f"'{only}' of {run.root}" if only else str(run.root)
         work.progress.note(f"Nothing to do: {what} is finished and unchanged.")
         return Outcome(skipped=[stage.name for stage in stages if only in (None, stage.name)])
@@ -118,7 +120,7 @@ class _Work:
             stage = by_name[planned.stage]
             step = planned
             if planned.action != "skip" and not self.force:  # what it follows may have come out as it was
-                step = decide(self.run, self.config, stage, self.prints[stage.name])
+                step = decide(self.run, self.config, stage, self.prints[stage.name].prints)
             place = f"[{number}/{len(steps)}] {stage.name}"
             if step.action == "skip":
                 self.progress.note(f"{place}: {step.reason}")
@@ -143,7 +145,7 @@ class _Work:
         if step.action == "redo" and (old := self.run.move_aside(stage.name)):
             self.progress.note(f"The old {stage.name}/ is now {old.relative_to(self.run.root)}/.")
         earlier = self.run.record(stage.name)
-        identity = identify(self.run, self.config, stage, self.prints[stage.name])
+        identity = identify(self.run, self.config, stage, self.prints[stage.name].prints)
         record = StageRecord(
             stage=stage.name,
             status="running",
@@ -173,7 +175,9 @@ class _Work:
                 write_manifest(self.run, self.config, self.stages)
 
     def work(self, stage: Stage, record: StageRecord) -> None:
-        result = stage.work(StageContext(self.run, self.config, self.progress, self.force))
+        # `kdyolo run --force` asks for a new run, not for going on with a teacher that is too weak to label.
+        force = self.force and self.only is not None
+        result = stage.work(StageContext(self.run, self.config, self.progress, force))
         self.progress.finish()
         record.outputs = self.run.hash_outputs(result.outputs)
         record.facts = json.loads(json.dumps(result.facts, allow_nan=False, default=str))  # a NaN is a bug to name here
@@ -251,7 +255,7 @@ def _set_run_aside(run: RunDir, progress: Progress) -> None:
 def _remove_strays(run: RunDir) -> None:
     """Delete half-written files of processes that died; nobody else writes here while the lock is held."""
     for path in run.root.rglob(".*.tmp"):
-        if _OUR_TEMPORARY.fullmatch(path.name) and path.is_file():
+        if path.is_file():
             with contextlib.suppress(OSError):
                 path.unlink()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,10 @@ from typing import Any
 from pydantic import BaseModel
 
 from kdyolo.config import Config, load_config
-from kdyolo.errors import ConfigError
+from kdyolo.errors import ConfigError, KdyoloError
 from kdyolo.storage import RunDir
+
+_USED_OF_ADOPTED = ("teacher.checkpoint", "teacher.map_classes", "teacher.imgsz")
 
 
 def resolve(
@@ -20,6 +23,7 @@ def resolve(
     assignments: Iterable[str] = (),
     overrides: Mapping[str, Any] | None = None,
     fresh: bool = False,
+    preset: Path | None = None,
 ) -> Config:
     """Resolve the settings of a run; paths come out absolute, so that a run goes on from any folder.
 
@@ -29,24 +33,23 @@ def resolve(
         assignments: ``key.path=value`` texts.
         overrides: dotted key -> value; None values are left out.
         fresh: Start from the defaults even if the run has a ``config.yaml``.
+        preset: YAML file that stands for the defaults.
 
     Raises:
-        ConfigError: A setting is wrong, or nothing says where the data set is.
+        ConfigError: A setting is wrong or would be ignored, or nothing says where the data set is, or it and the run
+            lie inside each other.
     """
-    base = load_config(run.config) if run.config.exists() and not fresh else None
-    config = load_config(file, assignments, overrides, base)
+    assignments = list(assignments)
+    start = run.config if run.config.exists() and not fresh else preset
+    config = load_config(file, assignments, overrides, load_config(start) if start else None)
     _absolute(config)
     if config.data.source is None:
         raise ConfigError(
             f"There is no run at {run.root} yet, and no data set is given.",
             "Start one with `kdyolo run DATASET --run FOLDER`, or try `kdyolo demo`.",
         )
-    source = config.data.source
-    if source.is_dir() and run.root.resolve().is_relative_to(source.resolve()):
-        raise ConfigError(
-            f"The run {run.root} would lie inside the data set {source}, which kdyolo never writes to.",
-            "Give --run a folder outside of it.",
-        )
+    _refuse_ignored(config, assignments, overrides or {})
+    _refuse_nesting(config, config.data.source, run)
     return config
 
 
@@ -57,3 +60,50 @@ def _absolute(section: BaseModel) -> None:
             _absolute(value)
         elif isinstance(value, Path):
             setattr(section, name, value.resolve())
+
+
+def _refuse_ignored(config: Config, assignments: Iterable[str], overrides: Mapping[str, Any]) -> None:
+    """Stop where a value that was just given would decide nothing, because a teacher is adopted, or because none is."""
+    given = [key for text in assignments if (key := text.partition("=")[0].strip()).startswith("teacher.")]
+    for key, value in overrides.items():
+        # A value given for both models is not meant for the teacher in particular.
+        if key.startswith("teacher.") and value and overrides.get(f"student.{key[8:]}") != value:
+            given.append(key)
+    adopted = config.teacher.checkpoint
+    for key in given:
+        if not getattr(config.teacher, key.split(".")[1]):  # taken back, not set
+            continue
+        if adopted and not key.startswith(_USED_OF_ADOPTED):
+            raise ConfigError(
+                f"{key} would be ignored: the run adopts the teacher {adopted.name} and trains none.",
+                "Leave it out, or take the adopted teacher back: -S teacher.checkpoint=null",
+            )
+        if not adopted and key.startswith("teacher.map_classes"):
+            raise ConfigError(
+                f"{key} would be ignored: the run trains its teacher on the data set's own classes.",
+                "Leave it out, or adopt a teacher: --teacher FILE",
+            )
+
+
+def _refuse_nesting(config: Config, source: Path, run: RunDir) -> None:
+    """Stop before anything is written into the data set, or could be moved aside with the run."""
+    from kdyolo.datasets.reader import locate
+
+    folders = [source]
+    with contextlib.suppress(KdyoloError):  # what is wrong with the data set is the split's to say
+        root, described = locate(source, config.data)
+        folders = [root, *(place for places in (described.splits if described else {}).values() for place in places)]
+    if config.pseudo.images is not None:
+        folders.append(config.pseudo.images)
+    place = run.root.resolve()
+    for folder in folders:
+        if folder.is_dir() and place.is_relative_to(folder):
+            raise ConfigError(
+                f"The run {run.root} would lie inside the data set's folder {folder}, which kdyolo never writes to.",
+                "Give --run a folder outside of it.",
+            )
+        if folder.is_relative_to(place):
+            raise ConfigError(
+                f"The data set's {folder} lies inside the run {run.root}, whose files kdyolo moves.",
+                "Give --run a folder of its own.",
+            )

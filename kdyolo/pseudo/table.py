@@ -35,11 +35,14 @@ class PseudoLabels(NamedTuple):
 def judge(found: Detections, thresholds: Sequence[float], width: int, height: int) -> PseudoLabels:
     """Normalise a teacher's detections and compare each score with the threshold of its class.
 
-    Boxes that round to no area in a label file are left out.
+    Left out are boxes that round to no area in a label file, and all but the best of equal ones: boxes that differ only
+    outside of the image are one once they are clipped, and training would read them as one.
     """
     xywhn = np.clip(xyxy_to_xywh(normalise(found.xyxy, width, height)), 0, 1).round(6)
     order = np.argsort(-found.score, kind="stable")
     order = order[(xywhn[order, 2:] > 0).all(axis=1)]
+    _, first = np.unique(np.column_stack([found.cls[order], xywhn[order]]), axis=0, return_index=True)
+    order = order[np.sort(first)]
     cls, score = found.cls[order], found.score[order]
     return PseudoLabels(cls, xywhn[order], score, score >= np.asarray(thresholds)[cls])
 

@@ -90,6 +90,7 @@ class Arm(Scores):
     epochs: int | None = None
     imgsz: int | None = None
     optimizer_steps: int | None = None
+    trained_on: Annotated[dict[str, Any], BeforeValidator(_part)] = {}
     latency_ms: Annotated[Latency, BeforeValidator(_part)] = Latency()
     fps: float | None = None
     checkpoint: str | None = None

@@ -10,6 +10,7 @@ import pandas as pd
 from kdyolo.report.load import Arm, Inputs
 from kdyolo.report.numbers import NA
 from kdyolo.storage import write_text
+from kdyolo.text import neutralise
 
 EPOCH_COLUMNS = {
     "epoch": "epoch",
@@ -68,14 +69,6 @@ def epoch_table(epochs: pd.DataFrame) -> pd.DataFrame:
     """One row an epoch; time counts from the start of the training, precision to mAP are of the validation split."""
     table = epochs.reindex(columns=list(EPOCH_COLUMNS)).rename(columns=EPOCH_COLUMNS)
     return table.astype({"epoch": "int64"})
-
-
-def neutralise(cell: Any) -> Any:
-    """A text that a spreadsheet would run as a formula, with an apostrophe before it; anything else as it is.
-
-    Source: OWASP, "CSV Injection".
-    """
-    return f"'{cell}" if isinstance(cell, str) and cell.lstrip().startswith(("=", "+", "-", "@")) else cell
 
 
 def write_csv(table: pd.DataFrame, path: Path) -> Path:

@@ -83,6 +83,17 @@ def warnings(results: Results) -> list[str]:
 
 
 def _unequal_training(student: Arm, control: Arm) -> list[str]:
+    elsewhere = student.trained_on.items() - control.trained_on.items()
+    if student.trained_on and control.trained_on and elsewhere:
+        what = ", ".join(f"{name} {value}, not {control.trained_on.get(name)}" for name, value in sorted(elsewhere))
+        return [
+            f"Student and control were not trained alike: the student on {what}.",
+            *_unequal_counts(student, control),
+        ]
+    return _unequal_counts(student, control)
+
+
+def _unequal_counts(student: Arm, control: Arm) -> list[str]:
     names = {"optimizer_steps": "optimiser steps", "epochs": "epochs", "imgsz": "pixels of image size"}
     return [
         f"Student and control were not trained alike: {number(mine)} against {number(other)} {text}."
@@ -151,10 +162,10 @@ def how_measured(measured: dict[str, Any]) -> str:
         return NA if value is None else str(value)
 
     processor = f" ({measured['processor']})" if measured.get("processor") else ""
-    imgsz = f", image size {get('imgsz')}" if measured.get("imgsz") else ""
     return (
-        f"One image at a time on {get('device')}{processor}, {get('precision')}, {get('threads')} threads{imgsz}: "
-        f"{get('timed_images')} images timed after {get('warmup_images')} to warm up, scores from "
+        f"One image at a time on {get('device')}{processor}, {get('precision')}, {get('threads')} threads: "
+        f"{get('timed_images')} timings of {get('different_images')} images after {get('warmup_images')} to warm up, "
+        f"at each model's own image size, scores from "
         f"{get('timed_conf')} up; reading the file is not counted. Accuracy counts scores from {get('conf')} up. "
         f"NMS at IoU {get('iou')}, at most {get('max_det')} detections an image."
     )

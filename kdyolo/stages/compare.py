@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from kdyolo.config import Config
 from kdyolo.stages.base import Stage, StageContext, StageResult
-from kdyolo.storage import RunDir, StageRecord, atomic_path, sha256_file, write_json
+from kdyolo.storage import RunDir, StageRecord, atomic_path, read_class_map, sha256_file, write_json
 
 if TYPE_CHECKING:
     from kdyolo.boxes import Detections, Truth
@@ -63,7 +63,12 @@ def compare(context: StageContext) -> StageResult:
     accuracy = {arm: evaluate(truth, found[arm], view.names) for arm in ARMS}
     progress.start("speed", settings.warmup_images + settings.timed_images)
     latency = measure(
-        detectors, [i.image for i in images], settings.timed_images, settings.warmup_images, tick=progress.update
+        detectors,
+        [i.image for i in images],
+        settings.timed_images,
+        settings.warmup_images,
+        iou=settings.iou,
+        tick=progress.update,
     )
     progress.finish()
     arms = {arm: _arm(run, records[arm], detectors[arm], accuracy[arm], latency[arm]) for arm in ARMS}
@@ -73,11 +78,11 @@ def compare(context: StageContext) -> StageResult:
         "classes": list(view.names),
         "arms": arms,
         "student_keeps": _ratio(arms["student"]["mAP50_95"], arms["teacher"]["mAP50_95"]),
-        "measured": _measured(context, detectors["student"]),
+        "measured": _measured(context, detectors["student"], len(images)),
         "same_start": _same(records, "initial_sha256"),
         "same_steps": _same(records, "optimizer_steps"),
         "versions": records["student"].versions,
-        "warnings": _warnings(arms),
+        "warnings": _warnings(arms, records["teacher"]),
     }
     write_json(folder / "results.json", results)
     tables = [_write_predictions(folder / f"predictions_{arm}.csv", found[arm], view.names) for arm in ARMS]
@@ -90,9 +95,9 @@ def compare(context: StageContext) -> StageResult:
 def _detector(context: StageContext, view: View, record: StageRecord, stage: str) -> Detector:
     from kdyolo.engine.detector import Detector
 
-    class_map = {int(a): int(b) for a, b in record.facts.get("class_map", {}).items()}
-    checkpoint = context.run.stage(stage) / "best.pt"
-    return Detector(checkpoint, record.facts["imgsz"], context.config.runtime, view.names, class_map or None)
+    folder = context.run.stage(stage)
+    class_map = read_class_map(folder / "classes.json") if stage == "teacher" else None
+    return Detector(folder / "best.pt", record.facts["imgsz"], context.config.runtime, view.names, class_map)
 
 
 def _arm(
@@ -108,7 +113,7 @@ def _arm(
         "per_class": measured["per_class"],
         "curves": measured["curves"],
         "params": detector.params,
-        "gflops": round(detector.gflops, 2),
+        "gflops": detector.gflops,
         "size_mb": round(checkpoint.stat().st_size / 1e6, 2),
         "train_seconds": facts.get("train_seconds"),
         "epochs": facts.get("epochs"),
@@ -118,6 +123,7 @@ def _arm(
         "labels_sha256": facts.get("labels_sha256"),
         "initial_sha256": facts.get("initial_sha256"),
         "optimizer_steps": facts.get("optimizer_steps"),
+        "trained_on": {name: facts.get(name) for name in ("device", "precision", "threads", "cached")},
         "latency_ms": dict(latency),
         "fps": round(1000 / latency["mean"], 2),
         "checkpoint": checkpoint.relative_to(run.root).as_posix(),
@@ -125,7 +131,7 @@ def _arm(
     }
 
 
-def _measured(context: StageContext, detector: Detector) -> dict[str, Any]:
+def _measured(context: StageContext, detector: Detector, images: int) -> dict[str, Any]:
     from kdyolo.engine.detector import GFLOPS_IMGSZ, MAX_DET
     from kdyolo.engine.environment import processor_name
     from kdyolo.evaluation.speed import TIMED_CONF
@@ -137,10 +143,10 @@ def _measured(context: StageContext, detector: Detector) -> dict[str, Any]:
         "platform": platform.platform(),
         "precision": detector.precision,
         "threads": detector.threads,
-        "imgsz": detector.imgsz,
         "gflops_imgsz": GFLOPS_IMGSZ,
         "max_det": MAX_DET,
         "timed_conf": TIMED_CONF,
+        "different_images": min(settings.timed_images, images),
         **settings.model_dump(exclude={"examples"}),
     }
 
@@ -154,10 +160,16 @@ def _same(records: Mapping[str, StageRecord], fact: str) -> bool | None:
     return None if ours is None or control is None else bool(ours == control)
 
 
-def _warnings(arms: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def _warnings(arms: Mapping[str, Mapping[str, Any]], teacher: StageRecord) -> list[str]:
     """What the figures alone do not tell, in sentences; what follows from them, the report says."""
     rare = [c["class"] for c in arms["teacher"]["per_class"] if c["boxes"] == 0]
-    return [f"The test split has no box of {', '.join(rare)}: such classes are n/a, not zero."] if rare else []
+    sentences = [f"The test split has no box of {', '.join(rare)}: such classes are n/a, not zero."] if rare else []
+    if "adopted_from" in teacher.facts:
+        sentences.append(
+            "The teacher was trained elsewhere. If it has seen images of this test split, its figures, and those of a "
+            "student that learned from it, are too good."
+        )
+    return sentences
 
 
 def _write_predictions(path: Path, found: Mapping[str, Detections], names: Sequence[str]) -> Path:
@@ -221,6 +233,6 @@ STAGE = Stage(
     needs=("split", "teacher", "student", "baseline"),
     settings=_settings,
     inputs=lambda config: {},
-    versions=("ultralytics", "torch", "pycocotools"),
+    versions=("kdyolo", "ultralytics", "torch", "torchvision", "pycocotools"),
     work=compare,
 )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from kdyolo.config import Config
 from kdyolo.errors import ConfigError, StageError
 from kdyolo.stages.base import Stage, StageContext, StageResult
-from kdyolo.storage import sha256_file, sha256_tree, write_json
+from kdyolo.storage import read_class_map, sha256_by_name, sha256_file, write_json
 
 if TYPE_CHECKING:
     from kdyolo.datasets.view import View
@@ -77,9 +77,9 @@ def pseudo_label(context: StageContext) -> StageResult:
         _remove(folder / left)
     view = load_view(run.stage("split"))
     verify_view(view, ("train", "val"))
-    teacher = run.require("teacher")
+    run.require("teacher")
     checkpoint = run.stage("teacher") / "best.pt"
-    class_map = {int(a): int(b) for a, b in teacher.facts["class_map"].items()}
+    class_map = read_class_map(run.stage("teacher") / "classes.json")
     imgsz = config.pseudo.imgsz or config.teacher.imgsz
     detector = Detector(checkpoint, imgsz, config.runtime, view.names, class_map)
     accuracy = _score(detector, view, context)
@@ -103,7 +103,7 @@ def pseudo_label(context: StageContext) -> StageResult:
         "quarantined": lost,
         "boxes": kept,
         "boxes_per_class": _count(labels.values(), view.names),
-        "labels_sha256": sha256_tree((p for p in written if p.suffix == ".txt"), folder),
+        "labels_sha256": sha256_by_name(p for p in written if p.suffix == ".txt"),
         **pool_facts,
     }
     return StageResult(written, facts, _summary(facts))
@@ -122,14 +122,16 @@ def _score(detector: Detector, view: View, context: StageContext) -> Accuracy:
     from kdyolo.evaluation.splits import detect, truths
 
     images = view.splits["val"]
-    found = detect(detector, images, MAP_CONF, context.config.pseudo.iou, context.progress, "teacher on validation")
+    settings = context.config.pseudo
+    title = "teacher on validation"
+    found = detect(detector, images, MAP_CONF, settings.iou, context.progress, title, settings.augment)
     accuracy = evaluate(truths(images), found, view.names)
-    limit, score = context.config.pseudo.min_map50, accuracy.mAP50 or 0.0
+    limit, score = settings.min_map50, accuracy.mAP50 or 0.0
     if score < limit and not context.force:
         raise StageError(
             f"The teacher reaches mAP50 {score:.3f} on the validation split, below {limit}: its labels would teach "
             "its mistakes.",
-            "Train it longer or from pretrained weights; --force labels all the same.",
+            "Train it longer or from pretrained weights; `kdyolo pseudo-label --run RUN --force` labels all the same.",
         )
     if score < limit:
         context.progress.warn(f"Going on with a teacher of mAP50 {score:.3f} on the validation split (--force).")
@@ -165,9 +167,12 @@ def _targets(view: View, context: StageContext) -> tuple[list[Target], dict[str,
     known = [image for images in view.splits.values() for image in images]
     pool = read_pool(context.config.pseudo.images, known, context.config.audit, context.progress)
     stems = view_stems([sample.name for sample in pool.usable])
+    taken = {image.label.stem for image in view.splits["train"]}
     (folder / "images" / "pool").mkdir(parents=True)
     for sample in pool.usable:
-        image = folder / "images" / "pool" / f"pool-{stems[sample.name]}{sample.check.suffix}"
+        stem = f"pool-{stems[sample.name]}"
+        stem += f"-{sample.check.sha256[:8]}" if stem in taken else ""
+        image = folder / "images" / "pool" / f"{stem}{sample.check.suffix}"
         place(sample, image)
         label = folder / "labels" / "pool" / f"{image.stem}.txt"
         targets.append(Target(image, label, f"pool/{image.name}", sample.check.width, sample.check.height))
@@ -205,7 +210,7 @@ def _label(
     if not_finite > _MAX_NOT_FINITE * len(targets):
         raise StageError(
             f"The teacher's output is not finite on {not_finite} of {len(targets)} images.",
-            "Try --precision fp32; if that does not help, the checkpoint is damaged.",
+            "The checkpoint is damaged, or too extreme for this precision: -S runtime.precision=fp32.",
         )
     return labels, lost
 
@@ -253,6 +258,6 @@ STAGE = Stage(
     needs=("split", "teacher"),
     settings=_settings,
     inputs=_inputs,
-    versions=("ultralytics", "torch"),
+    versions=("kdyolo", "ultralytics", "torch", "torchvision"),
     work=pseudo_label,
 )

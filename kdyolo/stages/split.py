@@ -25,7 +25,7 @@ from kdyolo.stages.base import Stage, StageContext, StageResult
 def _settings(config: Config) -> dict[str, Any]:
     # Where the data lies decides nothing; what lies there is in `_inputs`.
     parts: dict[str, Any] = config.model_dump(
-        mode="json", include={"seed": True, "data": {"format", "allow_outside"}, "audit": True, "split": True}
+        mode="json", include={"data": {"format", "allow_outside"}, "audit": True, "split": True}
     )
     return parts
 
@@ -44,12 +44,17 @@ def _inputs(config: Config) -> dict[str, str]:
 
 def _fingerprint(top: Path) -> Iterator[bytes]:
     for folder, folders, files in os.walk(top):
-        folders.sort()
-        for name in sorted(files):
+        folders[:] = sorted(name for name in folders if not _is_ignored(name))
+        for name in sorted(name for name in files if not _is_ignored(name)):
             path = os.path.join(folder, name)  # noqa: PTH118 - a name may hold undecodable bytes
             with contextlib.suppress(FileNotFoundError):
                 info = os.lstat(path)
                 yield os.fsencode(f"{os.path.relpath(path, top)}\0{info.st_size}\0{info.st_mtime_ns}\n")
+
+
+def _is_ignored(name: str) -> bool:
+    """Whether the reader passes over it: hidden files and folders, and what other tools leave beside the images."""
+    return name.startswith(".") or name == "__MACOSX" or name.endswith((".cache", ".npy"))
 
 
 def _source(config: Config) -> Path:
@@ -78,11 +83,11 @@ def split(context: StageContext) -> StageResult:
     check_dataset(dataset, config.audit, context.progress)
     try:
         require_sound(dataset, config.audit, folder / "audit.csv")
-        rows = split_dataset(dataset, config.split, config.seed)
+        rows = split_dataset(dataset, config.split)
     finally:
         audit_files = write_audit(dataset, folder)
     outputs = build_view(folder, dataset.names, rows)
-    facts = _facts(dataset, rows, source, config.seed)
+    facts = _facts(dataset, rows, source, config.split.seed)
     facts["dataset_sha256"] = dataset_sha256(load_view(folder))
     return StageResult([*outputs, *audit_files], facts, _tell(facts, context))
 

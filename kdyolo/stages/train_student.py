@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from kdyolo.config import Config
 from kdyolo.errors import ConfigError, StageError
 from kdyolo.stages.base import Stage, StageContext, StageResult
-from kdyolo.storage import sha256_file, sha256_tree, write_text
+from kdyolo.storage import sha256_by_name, sha256_file, write_text
 
 if TYPE_CHECKING:
     from kdyolo.datasets.view import ViewImage
@@ -122,14 +122,14 @@ def _train(context: StageContext, stage: str, lessons: Sequence[Lesson], labels:
     from kdyolo.datasets.view import load_view
     from kdyolo.engine import checkpoints
     from kdyolo.engine.job import TrainJob
-    from kdyolo.engine.training import train
+    from kdyolo.engine.training import train_to_end
 
     config, folder = context.config, context.run.stage(stage)
     view = load_view(context.run.stage("split"))
     given = _build_view(folder / "data", lessons)
     model = checkpoints.model_name(config.student.model)
     job = TrainJob(
-        folder=folder / "training",
+        folder=folder,
         train=folder / "data" / "images" / "train",
         val=view.folder / "images" / "val",
         class_names=view.names,
@@ -140,17 +140,14 @@ def _train(context: StageContext, stage: str, lessons: Sequence[Lesson], labels:
         title=f"{stage} {model}",
         log=context.run.log,
     )
-    outcome = train(job, context.progress)
-    if outcome.facts["labels_sha256"] != given:
+    training = train_to_end(job, context.progress)
+    if training["labels_sha256"] != given:
         raise StageError(
             f"The training of {stage} did not read the label files it was given.",
             "An image or label in the run directory was changed meanwhile; run the command again with --force.",
         )
-    checkpoints.save_stripped(outcome.best, folder / "best.pt")
-    shutil.copyfile(outcome.results, folder / "results.csv")
     label_files = sorted((folder / "data" / "labels" / "train").glob("*.txt"))
-    shutil.rmtree(job.folder)
-    facts = {"model": model, "labels": labels, "imgsz": config.student.imgsz, **outcome.facts}
+    facts = {"model": model, "labels": labels, "imgsz": config.student.imgsz, **training}
     summary = f"{model} on {labels} labels, {facts['epochs']} epochs, validation mAP50-95 {facts['val_mAP50_95']:.3f}"
     return StageResult([folder / "best.pt", folder / "results.csv", *label_files], facts, summary)
 
@@ -175,7 +172,7 @@ def _build_view(folder: Path, lessons: Sequence[Lesson]) -> str:
             shutil.copyfile(lesson.image, image)
         files.append(folder / "labels" / "train" / f"{image.stem}.txt")
         write_text(files[-1], lesson.labels)
-    return sha256_tree(files, folder / "labels" / "train")
+    return sha256_by_name(files)
 
 
 STAGE = Stage(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 from kdyolo.config import Config
 from kdyolo.errors import ConfigError
 from kdyolo.stages.base import Stage, StageContext, StageResult
-from kdyolo.storage import sha256_file
+from kdyolo.storage import sha256_file, write_json
 
 
 def _settings(config: Config) -> dict[str, Any]:
@@ -47,13 +46,13 @@ def _train(context: StageContext) -> StageResult:
     from kdyolo.datasets.view import load_view, verify_view
     from kdyolo.engine import checkpoints
     from kdyolo.engine.job import TrainJob
-    from kdyolo.engine.training import train
+    from kdyolo.engine.training import train_to_end
 
     config, folder = context.config, context.run.stage("teacher")
     view = load_view(context.run.stage("split"))
     verify_view(view, ("train", "val"))
     job = TrainJob(
-        folder=folder / "training",
+        folder=folder,
         train=view.folder / "images" / "train",
         val=view.folder / "images" / "val",
         class_names=view.names,
@@ -64,19 +63,16 @@ def _train(context: StageContext) -> StageResult:
         title=f"teacher {checkpoints.model_name(config.teacher.model)}",
         log=context.run.log,
     )
-    outcome = train(job, context.progress)
-    checkpoints.save_stripped(outcome.best, folder / "best.pt")
-    shutil.copyfile(outcome.results, folder / "results.csv")
-    shutil.rmtree(job.folder)
+    training = train_to_end(job, context.progress)
     facts = {
         "model": checkpoints.model_name(config.teacher.model),
         "labels": "gt",
         "imgsz": config.teacher.imgsz,
-        "class_map": {str(i): i for i in range(len(view.names))},
-        **outcome.facts,
+        **training,
     }
+    classes = _write_classes(folder, {i: i for i in range(len(view.names))})
     summary = f"{facts['model']}, {facts['epochs']} epochs, validation mAP50-95 {facts['val_mAP50_95']:.3f}"
-    return StageResult([folder / "best.pt", folder / "results.csv"], facts, summary)
+    return StageResult([folder / "best.pt", folder / "results.csv", classes], facts, summary)
 
 
 def _adopt(context: StageContext) -> StageResult:
@@ -89,7 +85,8 @@ def _adopt(context: StageContext) -> StageResult:
     theirs = [model.names[i] for i in range(len(model.names))]
     class_map = match_classes(theirs, load_view(context.run.stage("split")).names, settings.map_classes)
     folder.mkdir(parents=True, exist_ok=True)
-    checkpoints.adopt(settings.checkpoint, folder / "best.pt")
+    checkpoints.save_stripped(settings.checkpoint, folder / "best.pt")
+    classes = _write_classes(folder, class_map)
     trained = saved.get("train_args") or {}
     if trained.get("imgsz") not in (None, settings.imgsz):
         context.progress.warn(
@@ -99,11 +96,17 @@ def _adopt(context: StageContext) -> StageResult:
     facts = {
         "model": checkpoints.describe_architecture(model),
         "adopted_from": str(settings.checkpoint),
+        "adopted_sha256": sha256_file(settings.checkpoint),
         "imgsz": settings.imgsz,
         "epochs": trained.get("epochs"),
-        "class_map": {str(theirs_id): ours_id for theirs_id, ours_id in class_map.items()},
     }
-    return StageResult([folder / "best.pt"], facts, f"adopted {settings.checkpoint.name} ({facts['model']})")
+    return StageResult([folder / "best.pt", classes], facts, f"adopted {settings.checkpoint.name} ({facts['model']})")
+
+
+def _write_classes(folder: Path, class_map: Mapping[int, int]) -> Path:
+    """Write which class id of the teacher is which of the data set; what depends on it is redone when it changes."""
+    write_json(folder / "classes.json", {str(theirs): ours for theirs, ours in class_map.items()})
+    return folder / "classes.json"
 
 
 def match_classes(theirs: Sequence[str], ours: Sequence[str], given: Mapping[str, str] | None) -> dict[int, int]:

@@ -1,0 +1,51 @@
+"""How far a run is, as plain data; looks only."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Sequence
+from typing import Any
+
+from kdyolo.errors import ConfigError
+from kdyolo.stages.base import Stage
+from kdyolo.storage import RunDir
+
+
+def describe(run: RunDir, stages: Sequence[Stage]) -> dict[str, Any]:
+    """State of a run: each stage's status, time and facts, who holds the run, its report, and the next command.
+
+    Raises:
+        ConfigError: There is no run.
+    """
+    if not run.config.is_file():
+        raise ConfigError(f"There is no run at {run.root}.", "Start one with `kdyolo run DATASET --run FOLDER`.")
+    holder = run.holder()
+    states = [_state(run, stage.name, in_use=holder is not None) for stage in stages]
+    report = run.root / "report" / "report.html"
+    finished = all(state["status"] == "done" for state in states) and report.is_file()
+    return {
+        "run": str(run.root),
+        "stages": states,
+        "locked_by": holder,
+        "report": str(report) if report.is_file() else None,
+        "next": None if holder or finished else f"kdyolo run --run {run.shown}",
+    }
+
+
+def _state(run: RunDir, name: str, *, in_use: bool) -> dict[str, Any]:
+    record = run.record(name)
+    if record is None:
+        return {"stage": name, "status": "damaged" if run.stage(name).exists() else "not started"}
+    changed = (run.stage(name) / "stage.json").stat().st_mtime
+    state = {
+        "stage": name,
+        "status": "stopped" if record.status == "running" and not in_use else record.status,
+        "when": datetime.datetime.fromtimestamp(changed).astimezone().isoformat(timespec="seconds"),
+        "seconds": record.seconds,
+        "facts": record.facts,
+        "error": record.error,
+    }
+    epochs = run.stage(name) / "results.csv"
+    if record.status != "done" and epochs.is_file():
+        state["facts"] = {"epochs": len(epochs.read_text(encoding="utf-8").splitlines()) - 1}
+    return state
