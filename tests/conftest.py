@@ -8,6 +8,7 @@ from pathlib import Path
 
 import builders
 import pytest
+import tiny
 
 
 @pytest.fixture
@@ -45,3 +46,37 @@ def real_dataset() -> Callable[[str], Path]:
         return folder
 
     return find
+
+
+@pytest.fixture(scope="session")
+def demo_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small demo data set, read-only by convention."""
+    from kdyolo.datasets.demo import generate
+
+    return generate(tmp_path_factory.mktemp("demo") / "leaves", images=30, imgsz=96, seed=0)
+
+
+@pytest.fixture(scope="session")
+def lively(tmp_path_factory: pytest.TempPathFactory, demo_set: Path) -> Path:
+    """`tiny.lively_checkpoint` with the classes of the demo set; read-only by convention."""
+    return tiny.lively_checkpoint(tmp_path_factory.mktemp("lively") / "lively.pt", demo_set / "images")
+
+
+@pytest.fixture(scope="session")
+def labelled(tmp_path_factory: pytest.TempPathFactory, demo_set: Path, lively: Path) -> Path:
+    """A run as far as its pseudo-labels, by the adopted `lively` teacher; copy it with `tiny.copy_run`."""
+    from kdyolo import api
+
+    run = tiny.adopt(demo_set, tmp_path_factory.mktemp("labelled") / "run", lively, **{"pseudo.conf": 0.6})
+    api.pseudo_label(run.root)
+    return run.root
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory, demo_set: Path) -> Path:
+    """A finished run whose teacher is the student's size; copy it with `tiny.copy_run`."""
+    from kdyolo import api
+
+    run = tmp_path_factory.mktemp("finished") / "run"
+    api.run(demo_set, run, settings=tiny.SETTINGS)
+    return run

@@ -1,14 +1,15 @@
 """The Python API on fake stages."""
 
 import sys
+from pathlib import Path
 
 import fake_chain
 import pytest
 
 import kdyolo
 from kdyolo import api
-from kdyolo.config import load_config
-from kdyolo.errors import ConfigError, StageError
+from kdyolo.config import Config, load_config
+from kdyolo.errors import ConfigError, RunExistsError, StageError
 from kdyolo.storage import RunDir
 
 
@@ -59,10 +60,47 @@ def test_demo(monkeypatch, tmp_path):
     def generate(out, **settings):
         return fake_chain.make_source(out)
 
+    (tmp_path / "mine.yaml").write_text("student: {epochs: 2}")
+
     monkeypatch.setattr("kdyolo.datasets.demo.generate", generate)
     (tmp_path / "runs").mkdir()
-    assert kdyolo.demo()["arms"]
-    assert load_config(RunDir("runs/demo").config).data.source == tmp_path / "runs" / "demo-data"
+    assert kdyolo.demo(config=tmp_path / "mine.yaml")["arms"]
+    config = load_config(RunDir("runs/demo").config)
+    assert config.data.source == tmp_path / "runs" / "demo-data"
+    assert (config.student.epochs, config.student.from_scratch) == (2, True)
+
+
+def test_every_command_is_a_function():
+    from kdyolo.cli.main import app
+
+    commands = {command.name.replace("-", "_") for command in app.registered_commands}
+    assert commands == set(kdyolo.__all__)
+    for name in commands:
+        assert callable(getattr(kdyolo, name))
+
+
+def test_status():
+    with pytest.raises(ConfigError, match="There is no run at"):
+        kdyolo.status("r")
+    kdyolo.split("data", "r")
+    state = kdyolo.status("r")
+    assert [stage["status"] for stage in state["stages"]] == ["done", *["not started"] * 5]
+    assert state["next"] == "kdyolo run --run r"
+
+
+def test_doctor(monkeypatch):
+    monkeypatch.setattr("kdyolo.engine.environment.describe", lambda: {"device": "cpu"})
+    report = kdyolo.doctor()
+    assert (report["faults"], report["device"]) == ([], "cpu")
+
+
+def test_init(tmp_path):
+    assert kdyolo.init("a.yaml") == Path("a.yaml")
+    assert load_config(tmp_path / "a.yaml") == Config()
+    with pytest.raises(RunExistsError):
+        kdyolo.init("a.yaml")
+    kdyolo.init("a.yaml", force=True)
+    assert (tmp_path / "a.yaml-1").exists()
 
 
 def test_the_preset_is_a_valid_small_run():

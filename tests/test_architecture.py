@@ -10,19 +10,19 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "kdyolo"
 LEVELS = {
-    **dict.fromkeys(("errors", "yamlio", "config", "storage", "boxes", "progress"), 0),
+    **dict.fromkeys(("errors", "yamlio", "config", "template", "storage", "boxes", "text", "progress"), 0),
     **dict.fromkeys(("datasets", "engine"), 1),
-    **dict.fromkeys(("pseudo", "evaluation", "distill"), 2),
+    **dict.fromkeys(("pseudo", "evaluation"), 2),
     "stages": 3,
-    **dict.fromkeys(("pipeline", "report", "api"), 4),
+    **dict.fromkeys(("pipeline", "report", "health", "api"), 4),
     "cli": 5,
 }
 # L0 is one ground floor; the others are the only ways along a floor.
-ALONG = {("pipeline", "report"), ("api", "pipeline")}
+ALONG = {("pipeline", "report"), ("api", "pipeline"), ("api", "health")}
 ROOMS_OF = {
     "ultralytics": {"engine"},
-    "torch": {"engine", "distill", "evaluation"},
-    "torchvision": {"engine", "distill", "evaluation"},
+    "torch": {"engine", "evaluation"},
+    "torchvision": {"engine", "evaluation"},
     "typer": {"cli"},
     "rich": {"cli"},
     "click": set(),

@@ -19,15 +19,6 @@ def test_normalise_and_denormalise_are_inverse(xyxy, width, height):
     assert np.allclose(boxes.denormalise(boxes.normalise(xyxy, width, height), width, height), xyxy)
 
 
-@given(corners, st.integers(1, 400), st.integers(1, 400))
-def test_clipping_stays_inside_and_changes_nothing_the_second_time(xyxy, width, height):
-    clipped = boxes.clip_xyxy(xyxy, width, height)
-    assert (clipped >= 0).all()
-    assert (clipped[:, 0::2] <= width).all()
-    assert (clipped[:, 1::2] <= height).all()
-    assert np.array_equal(boxes.clip_xyxy(clipped, width, height), clipped)
-
-
 @given(corners, corners)
 def test_iou_is_symmetric_and_between_0_and_1(a, b):
     iou = boxes.iou_matrix(a, b)

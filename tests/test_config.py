@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kdyolo.config import Config, known_keys, load_config, stable_hash
+from kdyolo.config import Config, TeacherSettings, known_keys, load_config, stable_hash
 from kdyolo.errors import ConfigError
 from kdyolo.yamlio import dump_yaml
 
@@ -45,6 +45,11 @@ def test_assignments_are_split_on_the_first_equals_sign_and_read_as_yaml():
         ("split.ratios=[0.5,0.5,0.5]", "sum to 1"),
         ("split.ratios=[1,0,0]", "above 0"),
         ("student.lr0=.nan", "student.lr0"),
+        ("student.model=yolov8n", "choose one of yolov5n, yolov5s, yolov5m, yolov5l, yolov5x"),
+        ("teacher.model=yolov5x6", "choose one of"),
+        ("pseudo.conf=1.5", "between 0 and 1"),
+        ("pseudo.conf={cat: 0.5, dog: -0.1}", "between 0 and 1"),
+        ("pseudo.imgsz=650", "nearest: 640"),
         ("student.optimizer=auto", "optimizer"),
         ("no equals sign", "key=value"),
         ("=3", "key=value"),
@@ -56,6 +61,37 @@ def test_wrong_settings_say_what_and_where(assignment, told):
         load_config(assignments=[assignment])
     assert told in caught.value.message + caught.value.hint
     assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize("given", ["yolov5x", "x", "X", "yolov5xu", "YOLOv5x.pt", "yolov5xu.pt", "yolov5x.yaml"])
+def test_a_model_has_one_name(given):
+    assert load_config(assignments=[f"teacher.model={given}"]).teacher.model == "yolov5x"
+    config = Config()
+    config.student.model = given
+    assert config.student.model == "yolov5x"
+
+
+def test_one_start_at_most():
+    both = ["student.weights=/w.pt", "student.from_scratch=true"]
+    with pytest.raises(ConfigError) as caught:
+        load_config(assignments=both)
+    assert "-S student.weights=null" in caught.value.message
+    assert "got" not in caught.value.message
+    base = load_config(assignments=both[:1])
+    with pytest.raises(ConfigError, match="exclude each other"):
+        load_config(overrides={"student.from_scratch": True}, base=base)
+    assert load_config(assignments=["student.weights=null", both[1]], base=base).student.from_scratch
+    with pytest.raises(ValueError, match=r"-S teacher\.weights=null"):
+        TeacherSettings(weights=Path("w.pt"), from_scratch=True)
+
+
+def test_a_file_replaces_mappings_and_lays_sections_over_each_other(tmp_path):
+    base = load_config(assignments=["pseudo.conf={cat: 0.4, dog: 0.5}", "teacher.map_classes={a: b}", "pseudo.iou=0.5"])
+    file = tmp_path / "run.yaml"
+    file.write_text("pseudo: {conf: {cat: 0.3}}\nteacher: {map_classes: {c: d}}\n")
+    config = load_config(file, base=base)
+    assert (config.pseudo.conf, config.teacher.map_classes) == ({"cat": 0.3}, {"c": "d"})
+    assert config.pseudo.iou == 0.5
 
 
 def test_every_key_is_described_and_unknown_ones_are_refused():

@@ -34,10 +34,10 @@ def test_hashes_of_files_and_trees(tmp_path):
         (tmp_path / name).write_text(name)
     assert storage.sha256_file(tmp_path / "a") == hashlib.sha256(b"a").hexdigest()
     files = [tmp_path / "a", tmp_path / "b"]
-    whole = storage.sha256_tree(files, tmp_path)
-    assert whole == storage.sha256_tree(files[::-1], tmp_path)
+    whole = storage.sha256_by_name(files)
+    assert whole == storage.sha256_by_name(files[::-1])
     (tmp_path / "b").rename(tmp_path / "c")
-    assert whole != storage.sha256_tree([tmp_path / "a", tmp_path / "c"], tmp_path)
+    assert whole != storage.sha256_by_name([tmp_path / "a", tmp_path / "c"])
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -163,6 +163,16 @@ def test_fault_68_a_lock_of_another_host_is_left_alone(run):
     with pytest.raises(RunExistsError, match="another host"), run.locked():
         pass
     assert (run.root / "lock.json").exists()
+
+
+@pytest.mark.parametrize("left", [None, "{"])
+def test_nobody_waits_for_a_lock_file_that_nobody_will_write(run, monkeypatch, left):
+    monkeypatch.setattr(storage.time, "sleep", lambda seconds: pytest.fail("slept"))
+    if left is not None:
+        (run.root / "lock.json").write_text(left)
+    assert run.holder() is None
+    with run.locked():
+        (run.root / "lock.json").unlink()
 
 
 def test_free_names_count_up(tmp_path):

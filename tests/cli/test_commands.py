@@ -43,7 +43,7 @@ def test_flags_become_settings(kdyolo, tmp_path):
     (tmp_path / "run.yaml").write_text("student:\n  epochs: 3\n  imgsz: 64\n")
     flags = "--run runs/x -c run.yaml -S student.epochs=4 -S student.lr0=0.1 --imgsz 96 --batch 2 --from-scratch"
     more = "--teacher-model yolov5l --student-model yolov5s --labels gt+pseudo --seed 5 --ratios 0.5,0.3,0.2"
-    machine = "--offline --precision fp32 --device cpu --track tensorboard --track mlflow --keep-splits"
+    machine = "--offline --precision fp32 --device cpu --track tensorboard --track mlflow --keep-splits --allow-outside"
     assert kdyolo("run", "data", *flags.split(), *more.split(), *machine.split()).code == 0
     config = load_config(RunDir("runs/x").config)
     assert config.data.source == tmp_path / "data"
@@ -52,21 +52,32 @@ def test_flags_become_settings(kdyolo, tmp_path):
     assert config.teacher.from_scratch
     assert config.student.from_scratch
     assert (config.teacher.model, config.student.model, config.student.labels) == ("yolov5l", "yolov5s", "gt+pseudo")
-    assert (config.seed, config.split.ratios, config.split.keep_splits) == (5, (0.5, 0.3, 0.2), True)
+    assert (config.seed, config.split.seed, config.split.ratios, config.split.keep_splits) == (
+        5,
+        0,
+        (0.5, 0.3, 0.2),
+        True,
+    )
+    assert config.data.allow_outside
     assert config.runtime.offline
     assert (config.runtime.precision, config.runtime.device) == ("fp32", "cpu")
     assert config.runtime.track == ["tensorboard", "mlflow"]
 
 
 def test_stage_by_stage(kdyolo):
-    assert kdyolo("split", "data", "--run", "r", "--format", "yolo", "--json").json["facts"]["images"] == 3
-    assert kdyolo("train-teacher", "--run", "r", "--model", "yolov5s", "--epochs", 2, "--teacher", "t.pt").code == 0
+    split = kdyolo("split", "data", "--run", "r", "--format", "yolo", "--seed", 4, "--allow-outside", "--json")
+    assert split.json["facts"]["images"] == 3
+    assert kdyolo("train-teacher", "--run", "r", "--model", "yolov5s", "--epochs", 2, "--seed", 5).code == 0
+    refused = kdyolo("train-teacher", "--run", "r", "--teacher", "t.pt", "--epochs", 3, "--resume")
+    assert (refused.code, "teacher.epochs would be ignored" in refused.stderr) == (2, True)
+    assert kdyolo("train-teacher", "--run", "r", "--teacher", "t.pt", "--resume").code == 0
     labelled = kdyolo("pseudo-label", "--run", "r", "--conf", "a=0.4,b=0.3", "--iou", 0.6, "--augment", "--images", "p")
     assert labelled.code == 0
     assert kdyolo("train-student", "--run", "r", "--labels", "gt+pseudo", "--weights", "w.pt").code == 0
     assert kdyolo("train-student", "--run", "r", "--baseline", "--json").json["stage"] == "baseline"
     assert kdyolo("compare", "--run", "r", "--json").json["summary"]["arms"]
     config = load_config(RunDir("r").config)
+    assert (config.split.seed, config.seed, config.data.allow_outside) == (4, 5, True)
     assert (config.data.format, config.teacher.model, config.teacher.epochs) == ("yolo", "yolov5s", 2)
     assert (config.pseudo.conf, config.pseudo.iou, config.pseudo.augment) == ({"a": 0.4, "b": 0.3}, 0.6, True)
     assert config.teacher.checkpoint.name == "t.pt"
@@ -128,6 +139,9 @@ def test_resume_and_force(kdyolo, tmp_path):
         (["run", "data", "--ratios", "0.5,0.5"], 2, "not three numbers"),
         (["run", "data", "--ratios", "0.5,0.6,0.2"], 2, "sum to 1"),
         (["run", "data", "-c", "none.yaml"], 2, "Cannot read none.yaml"),
+        (["run", "data", "--student-model", "yolov8n"], 2, "choose one of yolov5n"),
+        (["run", "data", "--teacher", "t.pt", "--teacher-model", "m"], 2, "would be ignored"),
+        (["run", "data", "--map-classes", "a=b"], 2, "would be ignored"),
         (["run"], 2, "Neither a data set nor a run"),
         (["run", "--run", "runs/none"], 2, "There is no run at"),
         (["run", "data", "--run", "data/runs/x"], 2, "inside the data set"),
@@ -240,8 +254,8 @@ def test_init_writes_every_default_once(kdyolo, tmp_path):
 
 
 def test_the_template_explains_every_setting():
-    from kdyolo.cli.template import settings_template
     from kdyolo.config import known_keys
+    from kdyolo.template import settings_template
 
     lines = settings_template().splitlines()
     for key in known_keys():
@@ -269,7 +283,7 @@ def test_doctor_finds_what_is_broken(kdyolo, monkeypatch):
         raise ImportError("libtorch is gone")
 
     monkeypatch.setattr("kdyolo.engine.environment.describe", broken)
-    monkeypatch.setattr("kdyolo.cli.setup.MIN_FREE_BYTES", 10**18)
+    monkeypatch.setattr("kdyolo.health.MIN_FREE_BYTES", 10**18)
     done = kdyolo("doctor", "--json")
     assert done.code == 7
     assert "libtorch is gone" in done.json["faults"][0]
@@ -290,12 +304,21 @@ def test_demo_draws_its_data_once(kdyolo, monkeypatch, tmp_path):
         return out
 
     monkeypatch.setattr("kdyolo.datasets.demo.generate", generate)
-    (tmp_path / "runs" / "demo-data" / ".partial-x").mkdir(parents=True)
-    done = kdyolo("demo", "--json")
+    (tmp_path / "mine.yaml").write_text("student: {epochs: 2}")
+    done = kdyolo("demo", "--json", "-c", "mine.yaml", "--offline")
     assert done.code == 0, done.stderr
     assert done.json["ran"] == ALL
     assert "yolov5x" in done.stderr
-    assert (tmp_path / "runs" / "demo-data-1").is_dir()
     assert kdyolo("demo", "--json").json["skipped"] == ALL
-    assert drawn == [{"imgsz": 320, "seed": 0}]
-    assert load_config(RunDir("runs/demo").config).teacher.from_scratch
+    assert drawn == [{"images": 400, "imgsz": 320, "seed": 0}]
+    config = load_config(RunDir("runs/demo").config)
+    assert (config.teacher.from_scratch, config.student.epochs, config.runtime.offline) == (True, 2, True)
+
+
+def test_demo_leaves_a_folder_of_its_name_alone(kdyolo, tmp_path):
+    (tmp_path / "runs" / "demo-data").mkdir(parents=True)
+    (tmp_path / "runs" / "demo-data" / "mine.txt").write_text("mine")
+    done = kdyolo("demo")
+    assert done.code == 5
+    assert "demo-data exists" in done.stderr
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["demo-data"]

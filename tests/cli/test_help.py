@@ -10,14 +10,14 @@ from kdyolo.cli.main import app
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 COMMON = ["--json", "--quiet"]
 WORK = ["--run", "--resume", "--force", "--dry-run", "--config", "--set", *COMMON]
-TRAIN = ["--model", "--weights", "--from-scratch", "--epochs", "--imgsz", "--batch", "--seed", "--offline", "--track"]
+TRAIN = ["--model", "--weights", "--from-scratch", "--epochs", "--imgsz", "--batch", "--offline", "--device", "--track"]
 BOTH = ["--teacher-model", "--student-model", "--epochs", "--imgsz", "--batch", "--from-scratch", "--labels"]
 MACHINE = ["--offline", "--precision", "--device", "--track"]
 FLAGS = {
-    "run": [*WORK, *BOTH, *MACHINE, "--seed", "--ratios", "--keep-splits"],
-    "demo": ["--run", "--resume", "--force", "--set", *COMMON],
-    "split": [*WORK, "--ratios", "--seed", "--keep-splits", "--format"],
-    "train-teacher": [*WORK, *TRAIN, "--teacher", "--precision", "--device"],
+    "run": [*WORK, *BOTH, *MACHINE, "--seed", "--ratios", "--keep-splits", "--allow-outside"],
+    "demo": ["--run", "--resume", "--force", "--config", "--set", "--offline", *COMMON],
+    "split": [*WORK, "--ratios", "--seed", "--keep-splits", "--format", "--allow-outside"],
+    "train-teacher": [*WORK, *TRAIN, "--teacher", "--seed", "--precision"],
     "pseudo-label": [*WORK, "--images", "--conf", "--iou", "--augment"],
     "train-student": [*WORK, *TRAIN, "--labels", "--baseline"],
     "compare": WORK,
@@ -47,6 +47,14 @@ def test_help_starts_with_examples_and_has_every_flag(help_of, name):
     assert lines[2].startswith("$ kdyolo ")
     for flag in FLAGS[name]:
         assert f"{flag} " in result.stdout, flag
+
+
+def test_help_says_which_seed_it_is(help_of):
+    assert "Seed of the split" in help_of("split").stdout
+    for name in ("run", "train-teacher"):
+        assert "Seed of weights" in help_of(name).stdout
+    for flag in ("--seed", "--precision"):  # they decide the teacher as well, so they cannot change for a student alone
+        assert flag not in help_of("train-student").stdout
 
 
 def test_examples_use_flags_that_exist(help_of):

@@ -28,7 +28,7 @@ def dataset(samples, nc=3):
 
 
 def divide(samples, seed=0, nc=3, **settings):
-    rows = split_dataset(dataset(samples, nc), SplitSettings(**settings), seed)
+    rows = split_dataset(dataset(samples, nc), SplitSettings(seed=seed, **settings))
     return {item.name: split for split, _, item in rows}
 
 
@@ -117,7 +117,7 @@ def test_fault_47_identical_images_across_given_splits():
     samples = [sample(f"{i}", str(i % 6), given=(SPLITS[i // 4],)) for i in range(12)]
     whole = dataset(samples)
     with pytest.raises(DatasetError, match="val images are identical to train") as caught:
-        split_dataset(whole, SplitSettings(keep_splits=True), 0)
+        split_dataset(whole, SplitSettings(keep_splits=True))
     assert "6 = 0" in caught.value.message
     assert {f.file for f in whole.findings if f.code == "split_leak"} >= {"6", "7"}
 
@@ -131,7 +131,7 @@ def test_kept_splits_stay_as_given():
 def test_missing_splits_are_carved_out_of_train(present):
     samples = [sample(str(i), cls=[i % 3], given=(present[min(i // 60, len(present) - 1)],)) for i in range(80)]
     whole = dataset(samples)
-    rows = split_dataset(whole, SplitSettings(keep_splits=True), 0)
+    rows = split_dataset(whole, SplitSettings(keep_splits=True))
     found = {item.name: split for split, _, item in rows}
     for item in samples:
         assert found[item.name] == item.given[0] or (item.given == ("train",) and found[item.name] not in present)
@@ -153,7 +153,7 @@ def test_keeping_splits_that_are_not_there():
 def test_images_outside_kept_splits_are_left_out_and_told():
     samples = [sample(str(i), given=(SPLITS[i % 3],)) for i in range(9)] + [sample("extra")]
     whole = dataset(samples)
-    rows = split_dataset(whole, SplitSettings(keep_splits=True), 0)
+    rows = split_dataset(whole, SplitSettings(keep_splits=True))
     assert len(rows) == 9
     assert "not_in_a_split" in {finding.code for finding in whole.findings}
 
@@ -167,7 +167,7 @@ def test_quarantined_images_are_in_no_split():
 def test_fault_49_rare_classes_are_told():
     samples = [sample(str(i), cls=[0]) for i in range(20)] + [sample("rare", cls=[1])]
     whole = dataset(samples, nc=2)
-    split_dataset(whole, SplitSettings(), 0)
+    split_dataset(whole, SplitSettings())
     told = [finding.message for finding in whole.findings if finding.code == "rare_class"]
     assert sum("'c1' has 0 boxes" in message for message in told) == 2
 

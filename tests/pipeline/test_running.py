@@ -64,9 +64,14 @@ def test_a_finished_run_is_not_touched(run, go, notes):
     assert "Nothing to do" in notes.messages[-1]
 
 
-def test_settings_of_the_machine_redo_nothing(run, go):
+def test_settings_that_no_stage_names_redo_nothing(run, go):
     go()
-    assert go(runtime__threads=1).ran == []
+    assert go(runtime__workers=1).ran == []
+
+
+def test_another_seed_keeps_the_split(run, go):
+    go()
+    assert go(seed=1, resume=True).ran == ALL[1:]
 
 
 @pytest.mark.parametrize("how", ["fail", "crash", "interrupt", "exit"])
@@ -175,6 +180,28 @@ def test_unfinished_and_changed_work_is_moved_aside_without_asking(run, go, monk
     assert any("was not finished, and setting student.epochs: 10 -> 4" in message for message in notes.messages)
 
 
+def test_a_training_that_has_begun_is_not_discarded_unasked(run, go, monkeypatch, notes):
+    monkeypatch.setenv("FAKE_TEACHER", "interrupt")
+    with pytest.raises(Interrupted):
+        go()
+    monkeypatch.delenv("FAKE_TEACHER")
+    last = run.stage("teacher") / "training" / "weights" / "last.pt"
+    last.parent.mkdir(parents=True)
+    last.touch()
+    for only in (None, "teacher"):
+        with pytest.raises(RunExistsError, match=r"setting teacher\.epochs: 10 -> 4") as caught:
+            go(only=only, teacher__epochs=4)
+        assert "--resume" in caught.value.hint
+        assert last.exists()
+    assert go(teacher__epochs=4, resume=True).ran == ALL[1:]
+    assert (run.root / "old" / "teacher-1" / "training" / "weights" / "last.pt").exists()
+
+
+def test_force_for_the_whole_run_does_not_let_a_weak_teacher_label(run, go):
+    go(force=True)
+    assert run.record("pseudo").facts["forced"] is False
+
+
 def test_force_moves_the_whole_run_aside(run, go):
     go()
     first = run.record("split").model_dump()
@@ -182,7 +209,7 @@ def test_force_moves_the_whole_run_aside(run, go):
     aside = run.root.with_name("first-1")
     assert json.loads((aside / "split" / "stage.json").read_text()) == first
     assert not (aside / "lock.json").exists()
-    assert run.record("split").settings["seed"] == 1
+    assert run.record("teacher").settings["seed"] == 1
 
 
 def test_force_for_one_stage_moves_that_stage_aside(run, go):
@@ -209,6 +236,44 @@ def test_a_missing_data_set_makes_no_run_directory(run, go, source):
     assert not run.root.exists()
 
 
+def test_a_finished_run_does_without_its_data_set(run, go, source, notes):
+    go()
+    calls(run)
+    before = mtimes(run)
+    (source / "data.txt").unlink()
+    assert go().ran == calls(run) == []
+    assert any("is not there" in message for message in notes.messages)
+    assert mtimes(run) == before
+    (step, *_) = plan(run, resolve(run), CHAIN)
+    assert (step.action, "is not there" in step.reason) == ("skip", True)
+    assert go(student__epochs=3, resume=True).ran == ["student", "baseline", "compare"]
+
+
+def test_an_unfinished_run_goes_on_without_the_data_set_it_has_split(run, go, source, monkeypatch):
+    monkeypatch.setenv("FAKE_TEACHER", "interrupt")
+    with pytest.raises(Interrupted):
+        go()
+    monkeypatch.delenv("FAKE_TEACHER")
+    (source / "data.txt").unlink()
+    assert go().ran == ALL[1:]
+
+
+@pytest.mark.parametrize("why", ["settings", "damage", "force", "another folder"])
+def test_a_missing_data_set_is_told_before_the_old_split_is_moved(run, go, source, why):
+    go()
+    (source / "data.txt").unlink()
+    if why == "damage":
+        (run.stage("split") / "out.json").unlink()
+    values = {
+        "settings": {"split__seed": 5, "resume": True},
+        "force": {"only": "split", "force": True},
+        "another folder": {"data__source": source.with_name("other")},
+    }
+    with pytest.raises(DatasetError, match="is not there"):
+        go(**values.get(why, {}))
+    assert not (run.root / "old").exists()
+
+
 def test_one_stage_needs_the_ones_before_it(run, go):
     with pytest.raises(ConfigError, match="needs the stage 'split'"):
         go(only="teacher")
@@ -225,8 +290,8 @@ def test_one_stage_keeps_what_is_done(run, go):
     assert go(only="split").skipped == ["split"]
     assert mtimes(run) == before
     with pytest.raises(RunExistsError):
-        go(only="split", seed=5)
-    assert go(only="split", seed=5, resume=True).ran == ["split"]
+        go(only="split", split__seed=5)
+    assert go(only="split", split__seed=5, resume=True).ran == ["split"]
 
 
 def test_an_unknown_stage_is_refused(run, go):
@@ -262,11 +327,14 @@ def test_a_report_that_fails_is_tried_again(run, go, monkeypatch):
 
 def test_half_written_files_of_dead_processes_go_and_others_stay(run, go):
     go(only="split")
-    ours, theirs = run.stage("split") / ".out.json.123.tmp", run.stage("split") / "notes.tmp"
-    ours.touch()
-    theirs.touch()
+    weights = run.stage("teacher") / "training" / "weights"
+    weights.mkdir(parents=True)
+    ours = [run.stage("split") / ".out.json.123.tmp", weights / ".last.pt.tmp"]
+    theirs = run.stage("split") / "notes.tmp"
+    for file in (*ours, theirs):
+        file.touch()
     go()
-    assert not ours.exists()
+    assert not any(file.exists() for file in ours)
     assert theirs.exists()
 
 
@@ -382,6 +450,64 @@ def test_a_run_inside_its_data_set_is_refused_before_anything_is_written(run, so
     with pytest.raises(ConfigError, match="inside the data set"):
         resolve(inside, overrides={"data.source": source})
     assert [p.name for p in source.iterdir()] == ["data.txt"]
+
+
+def test_a_run_beside_the_data_yaml_it_is_given_is_refused_too(tmp_path, make_yolo_dataset):
+    folder = make_yolo_dataset(n=3)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "data.yaml").write_text("path: ../data\ntrain: images\nnames: [a, b]\n")
+    inside = RunDir(folder / "runs" / "x")
+    sources = {folder / "data.yaml": False, tmp_path / "elsewhere" / "data.yaml": True}
+    for source, allowed in sources.items():
+        with pytest.raises(ConfigError, match="inside the data set"):
+            resolve(inside, overrides={"data.source": source, "data.allow_outside": allowed})
+
+
+def test_a_data_set_inside_the_run_is_refused(tmp_path, source):
+    with pytest.raises(ConfigError, match="lies inside the run"):
+        resolve(RunDir(tmp_path), overrides={"data.source": source})
+
+
+def test_a_run_inside_the_pool_is_refused(tmp_path, source):
+    (tmp_path / "pool").mkdir()
+    with pytest.raises(ConfigError, match="never writes to"):
+        resolve(RunDir(tmp_path / "pool" / "run"), overrides={"data.source": source, "pseudo.images": tmp_path / "pool"})
+
+
+@pytest.mark.parametrize("given", [{"teacher.model": "m"}, {"teacher.epochs": 3}, {"teacher.augment.mosaic": 0.5}])
+def test_settings_an_adopted_teacher_would_ignore_are_refused(run, go, tmp_path, given):
+    go(teacher__checkpoint=tmp_path / "t.pt")
+    with pytest.raises(ConfigError, match="would be ignored") as caught:
+        resolve(run, overrides=given)
+    assert "-S teacher.checkpoint=null" in caught.value.hint
+    with pytest.raises(ConfigError, match="would be ignored"):
+        resolve(run, assignments=[f"{key}={value}" for key, value in given.items()])
+    resolve(run, assignments=["teacher.checkpoint=null"], overrides=given)
+
+
+def test_what_an_adopted_teacher_uses_or_both_models_share_is_taken(run, go, tmp_path):
+    go(teacher__checkpoint=tmp_path / "t.pt")
+    resolve(run, assignments=["teacher.imgsz=320", "teacher.weights=null"])
+    resolve(run, overrides={"teacher.map_classes": {"a": "b"}, "teacher.epochs": 3, "student.epochs": 3})
+    with pytest.raises(ConfigError, match=r"teacher\.map_classes would be ignored"):
+        resolve(run, assignments=["teacher.checkpoint=null"], overrides={"teacher.map_classes": {"a": "b"}})
+
+
+def test_a_preset_stands_for_the_defaults_of_a_new_run_only(run, source, go, tmp_path):
+    preset = tmp_path / "preset.yaml"
+    preset.write_text("student: {epochs: 3, batch: 2}")
+    config = resolve(run, preset=preset, overrides={"data.source": source, "student.batch": 4})
+    assert (config.student.epochs, config.student.batch) == (3, 4)
+    go()
+    assert resolve(run, preset=preset).student.epochs == 10
+
+
+def test_the_manifest_proves_which_labels_were_read(run, go, monkeypatch):
+    monkeypatch.setattr(fake_chain, "FACTS", {"labels_sha256": "cafe"})
+    go()
+    manifest = json.loads(run.manifest.read_text())
+    assert manifest["stages"]["student"]["labels_sha256"] == "cafe"
+    assert manifest["split_seed"] == 0
 
 
 def test_facts_that_are_no_numbers_fail_the_stage(run, go, monkeypatch):

@@ -65,7 +65,14 @@ def synthetic_results(classes=CLASSES, arms=("teacher", "student", "control")):
         "arms": {name: synthetic_arm(name, classes, boxes) for name in arms},
         "student_keeps": 0.574 / 0.62,
         "measured": {
-            **{"device": "cpu", "precision": "bf16", "threads": 2, "timed_images": 60, "warmup_images": 10},
+            **{
+                "device": "cpu",
+                "precision": "bf16",
+                "threads": 2,
+                "timed_images": 60,
+                "different_images": 60,
+                "warmup_images": 10,
+            },
             **{"imgsz": None, "conf": 0.001, "iou": 0.7, "max_det": 300, "processor": "a made-up processor"},
         },
         "same_start": True,

@@ -113,7 +113,14 @@ def test_it_opens_with_the_verdict_and_shows_what_was_recorded(run):
     page, _ = page_of(run)
     verdict = json.loads((run.stage("report") / "summary.json").read_text())["verdict"]
     assert page.text.index(verdict) < page.text.index("of the teacher's mAP kept")
-    for shown in ("336", "truncated", "0.41", "a made-up processor", "60 images timed after 10", "model: yolov5n"):
+    for shown in (
+        "336",
+        "truncated",
+        "0.41",
+        "a made-up processor",
+        "60 timings of 60 images after 10",
+        "model: yolov5n",
+    ):
         assert shown in page.text
     assert "1 of 2 found, 0 false alarms" in page.text  # the student; its detection of score 0.05 is not drawn
     assert "1 of 2 found, 1 false alarm" in page.text

@@ -143,9 +143,11 @@ def test_the_result_depends_on_seed_and_content_only(source, tmp_path):
             shutil.copyfile(path, target)
     run_split(moved, tmp_path / "c")
     assert contents(tmp_path / "a/split") == contents(tmp_path / "c/split")
-    other = run_split(source, tmp_path / "d", seed=5)
+    other = run_split(source, tmp_path / "d", **{"split.seed": 5})
     assert contents(tmp_path / "a/split") != contents(tmp_path / "d/split")
-    assert other.facts["splits"]["train"]["images"] == 14
+    assert (other.facts["seed"], other.facts["splits"]["train"]["images"]) == (5, 14)
+    run_split(source, tmp_path / "e", seed=5)
+    assert contents(tmp_path / "a/split") == contents(tmp_path / "e/split")
 
 
 @pytest.mark.parametrize("stop_at", [1, 7, 25])
@@ -403,12 +405,18 @@ def test_what_decides_the_result_is_recorded(source):
         return STAGE.settings(config), STAGE.inputs(config)
 
     assert state() == state()
-    assert state() != state(seed=1)
+    assert state() == state(seed=1)
+    assert state() != state(**{"split.seed": 1})
     assert state() == state(**{"student.epochs": 3})
     before = state()
     with (source / "labels/img000.txt").open("a") as file:
         file.write("0 0.5 0.5 0.1 0.1\n")
     assert state()[1] != before[1]
+    before = state()
+    for left in ("labels.cache", "images/.DS_Store", "images/img000.npy", ".git/HEAD", "__MACOSX/img000.jpg"):
+        (source / left).parent.mkdir(exist_ok=True)
+        (source / left).write_bytes(b"of another tool")
+    assert state() == before
     json.dumps(STAGE.settings(load_config(overrides={"data.source": str(source)})))
 
 

@@ -41,6 +41,8 @@ FACTS: dict[str, float] = {}
 
 def _settings(name: str):
     section = SECTIONS.get(name, name)
+    if name == "split":  # it has its own seed
+        return lambda config: {"split": config.model_dump()["split"]}
     return lambda config: {"seed": config.seed, section: config.model_dump()[section]}
 
 
