@@ -42,6 +42,18 @@ class _PlainLoader(yaml.SafeLoader):
                 seen.add(key.value)
 
 
+class _Dumper(yaml.SafeDumper):
+    """A SafeDumper that quotes the line breaks of Unicode, which would come back as blanks."""
+
+
+def _quoted(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    style = '"' if set(text) & set("\x85\u2028\u2029") else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style)
+
+
+_Dumper.add_representer(str, _quoted)
+
+
 def parse_yaml(text: str, name: str) -> Any:
     """Parse YAML text into plain Python data.
 
@@ -85,5 +97,5 @@ def load_mapping(path: Path) -> dict[str, Any]:
 
 def dump_yaml(data: Any) -> str:
     """Plain data as YAML text, keys in the order given, unicode kept."""
-    text: str = yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=110)
+    text: str = yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
     return text

@@ -59,9 +59,9 @@ def test_killed_again_and_again_a_run_still_ends_as_it_should(demo_set, lively, 
         "teacher while it writes": "os.rename teacher/best.pt 1",
         "pseudo while it writes": "os.rename labels/train/leaf_00012.txt 1",
         "pseudo before it is done": "os.rename pseudo/stage.json 2",
-        "student between two checkpoints": "os.rename student/training/weights/last.pt 2",
+        "student between two checkpoints": "os.rename student/weights/last.pt 2",
         "student after its training": "os.rename student/best.pt 1",
-        "control before its first checkpoint": "os.rename baseline/training/weights/last.pt 1",
+        "control before its first checkpoint": "os.rename baseline/weights/last.pt 1",
         "comparison while it writes": "os.rename compare/results.json 1",
         "report": "os.rename report/report.html 1",
     }
@@ -79,7 +79,8 @@ def test_killed_again_and_again_a_run_still_ends_as_it_should(demo_set, lively, 
     assert "Taking over the lock" in last.stderr
     assert json.loads(last.stdout)["ran"] == []  # only the report was missing
     assert not list(run.root.rglob("*.tmp"))
-    assert not list(run.root.rglob("training"))
+    assert not list(run.root.rglob("weights"))
+    assert not list(run.root.rglob("*.cache"))
     whole = RunDir(labelled)
     for stage in ("split", "pseudo"):
         assert contents(run.stage(stage)) == contents(whole.stage(stage))
@@ -101,7 +102,7 @@ def test_a_teacher_killed_in_its_training_goes_on(demo_set, tmp_path):
     run = RunDir(tmp_path / "run")
     api.split(demo_set, run.root, settings={**tiny.SETTINGS, "teacher.epochs": 3})
     call = ["train-teacher", "--run", run.root]
-    for moment in ("open training/results.csv 2", "os.rename weights/best.pt 2"):
+    for moment in ("open teacher/results.csv 2", "os.rename weights/best.pt 2"):
         assert kdyolo(*call, mishap=f"{moment} SIGKILL").returncode == -signal.SIGKILL
         assert run.record("teacher").status == "running"
     done = kdyolo(*call, "--json")
@@ -113,7 +114,7 @@ def test_a_teacher_killed_in_its_training_goes_on(demo_set, tmp_path):
 def test_ctrl_c_once_finishes_the_batch_and_twice_ends_at_once(labelled_run):
     run = labelled_run
     call = ["train-student", "--run", run.root, "-S", "student.epochs=3"]
-    once = kdyolo(*call, mishap="open training/results.csv 1 SIGINT")
+    once = kdyolo(*call, mishap="open student/results.csv 1 SIGINT")
     assert once.returncode == 130, once.stderr
     assert "Traceback" not in once.stderr
     assert "again to go on" in once.stderr.replace("\n", " ")

@@ -18,6 +18,11 @@ def test_what_is_dumped_reads_back(data):
     assert parse_yaml(dump_yaml(data), "x") == data
 
 
+@pytest.mark.parametrize("text", ["\x85", "a\x85b", "a\u2028 b", "\u2029", "plain", "ä: b", "\n"])
+def test_line_breaks_of_unicode_survive(text):
+    assert parse_yaml(dump_yaml({"names": [text], text: 1}), "x") == {"names": [text], text: 1}
+
+
 @pytest.mark.parametrize(
     ("text", "place"),
     [

@@ -64,14 +64,15 @@ def _absolute(section: BaseModel) -> None:
 
 def _refuse_ignored(config: Config, assignments: Iterable[str], overrides: Mapping[str, Any]) -> None:
     """Stop where a value that was just given would decide nothing, because a teacher is adopted, or because none is."""
-    given = [key for text in assignments if (key := text.partition("=")[0].strip()).startswith("teacher.")]
-    for key, value in overrides.items():
-        # A value given for both models is not meant for the teacher in particular.
-        if key.startswith("teacher.") and value and overrides.get(f"student.{key[8:]}") != value:
-            given.append(key)
+    given = {key.strip(): value for key, _, value in (text.partition("=") for text in assignments)}
+    given |= {key: value for key, value in overrides.items() if value is not None}
     adopted = config.teacher.checkpoint
-    for key in given:
-        if not getattr(config.teacher, key.split(".")[1]):  # taken back, not set
+    for key, value in given.items():
+        section, _, leaf = key.partition(".")
+        if section != "teacher" or not getattr(config.teacher, leaf.split(".")[0]):  # not a teacher's, or taken back
+            continue
+        twin = given.get(f"student.{leaf}")
+        if twin is not None and (twin == value or leaf != "model"):  # given for both models
             continue
         if adopted and not key.startswith(_USED_OF_ADOPTED):
             raise ConfigError(

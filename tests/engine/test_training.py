@@ -11,10 +11,11 @@ import torch
 
 from kdyolo.config import RuntimeSettings, TrainSettings
 from kdyolo.engine import checkpoints, training
-from kdyolo.engine.training import TrainJob, finished_epochs, train
+from kdyolo.engine.job import TrainJob
+from kdyolo.engine.training import train, train_to_end
 from kdyolo.errors import Interrupted, StageError, UntrustedFileError
 from kdyolo.progress import Silent
-from kdyolo.storage import sha256_tree
+from kdyolo.storage import sha256_by_name
 
 pytestmark = pytest.mark.slow
 STEPS = 6  # an epoch: 21 images, 4 at a time
@@ -64,6 +65,10 @@ def again(whole, tmp_path, job):
     return job(shutil.copytree(whole.best.parent.parent, tmp_path / "again"), epochs=3)
 
 
+def finished_epochs(results):
+    return len(pd.read_csv(results))
+
+
 def epochs_of(outcome):
     return pd.read_csv(outcome.results)["epoch"].tolist()
 
@@ -79,7 +84,7 @@ def same_weights(a, b):
 
 def test_facts_say_what_was_read_and_done(whole, view):
     facts, labels = whole.facts, sorted((view / "labels" / "train").glob("*.txt"))
-    assert facts["labels_sha256"] == sha256_tree(labels, view / "labels" / "train")
+    assert facts["labels_sha256"] == sha256_by_name(labels)
     assert facts["label_boxes"] == sum(len(p.read_text().splitlines()) for p in labels)
     assert (facts["images"], facts["epochs"], facts["optimizer_steps"]) == (21, 3, 3 * STEPS)
     assert 1 <= facts["best_epoch"] <= 3
@@ -95,8 +100,6 @@ def test_one_row_an_epoch(whole):
     assert table["time"].is_monotonic_increasing
     wanted = {"train/box_loss", "train/cls_loss", "train/dfl_loss", "val/box_loss", "val/cls_loss", "val/dfl_loss"}
     assert wanted <= set(table.columns)
-    assert finished_epochs(whole.results) == 3
-    assert finished_epochs(whole.results.with_name("none.csv")) == 0
 
 
 def test_nothing_temporary_stays(whole):
@@ -203,8 +206,8 @@ def test_a_cut_checkpoint_falls_back_to_the_one_before(job):
     cut(weights / "last.pt")
     notes = tiny.Notes()
     outcome = train(again, notes)
-    assert len(notes.warnings) == 1
-    assert "one epoch is trained again" in notes.warnings[0]
+    assert "is cut short" in notes.warnings[0]
+    assert "one epoch is trained again" in notes.warnings[1]
     assert epochs_of(outcome) == [1, 2, 3]
     assert outcome.facts["optimizer_steps"] == 3 * STEPS
 
@@ -214,7 +217,7 @@ def test_both_cut_starts_anew(again, whole):
         cut(again.folder / "weights" / name)
     notes = tiny.Notes()
     outcome = train(again, notes)
-    assert len(notes.warnings) == 2
+    assert "starts from its first epoch" in notes.warnings[-1]
     assert epochs_of(outcome) == [1, 2, 3]
     assert same_weights(outcome.best, whole.best)
 
@@ -231,6 +234,16 @@ def test_the_same_with_one_epoch_only(job):
     second = train(job(epochs=1), Silent())
     assert epochs_of(second) == [1]
     assert first.facts["initial_sha256"] == second.facts["initial_sha256"]
+
+
+def test_to_the_end_leaves_the_model_the_table_and_the_facts(job, again, whole):
+    facts = train_to_end(again, Silent())
+    assert {p.name for p in again.folder.iterdir()} >= {"best.pt", "results.csv", "training.json"}
+    assert not (again.folder / "weights").exists()
+    assert facts["initial_sha256"] == whole.facts["initial_sha256"]
+    saved = (again.folder / "best.pt").stat().st_mtime_ns
+    assert train_to_end(again, Silent()) == facts  # a process that died just after does not train again
+    assert (again.folder / "best.pt").stat().st_mtime_ns == saved
 
 
 @pytest.mark.parametrize("name", ["last.pt", "last-good.pt"])

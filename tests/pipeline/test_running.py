@@ -471,7 +471,9 @@ def test_a_data_set_inside_the_run_is_refused(tmp_path, source):
 def test_a_run_inside_the_pool_is_refused(tmp_path, source):
     (tmp_path / "pool").mkdir()
     with pytest.raises(ConfigError, match="never writes to"):
-        resolve(RunDir(tmp_path / "pool" / "run"), overrides={"data.source": source, "pseudo.images": tmp_path / "pool"})
+        resolve(
+            RunDir(tmp_path / "pool" / "run"), overrides={"data.source": source, "pseudo.images": tmp_path / "pool"}
+        )
 
 
 @pytest.mark.parametrize("given", [{"teacher.model": "m"}, {"teacher.epochs": 3}, {"teacher.augment.mosaic": 0.5}])
@@ -489,6 +491,9 @@ def test_what_an_adopted_teacher_uses_or_both_models_share_is_taken(run, go, tmp
     go(teacher__checkpoint=tmp_path / "t.pt")
     resolve(run, assignments=["teacher.imgsz=320", "teacher.weights=null"])
     resolve(run, overrides={"teacher.map_classes": {"a": "b"}, "teacher.epochs": 3, "student.epochs": 3})
+    resolve(run, assignments=["teacher.epochs=3", "student.epochs=4"])
+    with pytest.raises(ConfigError, match=r"teacher\.model would"):
+        resolve(run, overrides={"teacher.model": "m", "student.model": "s"})
     with pytest.raises(ConfigError, match=r"teacher\.map_classes would be ignored"):
         resolve(run, assignments=["teacher.checkpoint=null"], overrides={"teacher.map_classes": {"a": "b"}})
 

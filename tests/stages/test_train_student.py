@@ -15,7 +15,7 @@ from kdyolo.engine import checkpoints
 from kdyolo.errors import ConfigError, DatasetError, Interrupted, RunExistsError, StageError, UntrustedFileError
 from kdyolo.stages import train_student as module
 from kdyolo.stages.train_student import Lesson, _build_view, _repeat
-from kdyolo.storage import RunDir, sha256_tree
+from kdyolo.storage import RunDir, sha256_by_name
 
 pytestmark = pytest.mark.slow
 
@@ -54,7 +54,7 @@ def test_the_student_reads_the_teachers_labels_and_the_control_the_truth(arms):
     assert student_labels(folders["gt"]) == student_labels(run.stage("baseline")) == truth
     for record, folder in ((students["pseudo"], folders["pseudo"]), (control, run.stage("baseline"))):
         labels = folder / "data" / "labels" / "train"
-        assert record.facts["labels_sha256"] == sha256_tree(labels.glob("*.txt"), labels)
+        assert record.facts["labels_sha256"] == sha256_by_name(labels.glob("*.txt"))
         assert record.facts["label_boxes"] == sum(len(t.splitlines()) for t in student_labels(folder).values())
     assert students["pseudo"].facts["label_boxes"] == run.record("pseudo").facts["boxes"]
     assert students["pseudo"].facts["labels_sha256"] != control.facts["labels_sha256"]
@@ -157,7 +157,7 @@ def test_malicious_checkpoint_of_an_interrupted_training(run, tmp_path, monkeypa
         patch.setattr(training, "train", die)
         with pytest.raises(Interrupted, match="Stopped"):
             api.train_student(run.root)
-    tiny.poisoned_checkpoint(run.stage("student") / "training" / "weights" / "last.pt", tmp_path / "canary")
+    tiny.poisoned_checkpoint(run.stage("student") / "weights" / "last.pt", tmp_path / "canary")
     with pytest.raises(UntrustedFileError, match=r"posix\.system"):
         api.train_student(run.root)
     assert not (tmp_path / "canary").exists()
@@ -234,7 +234,7 @@ def test_the_view_is_built_anew_and_hashed(tmp_path):
     digest = _build_view(tmp_path / "view", three)
     labels = tmp_path / "view" / "labels" / "train"
     assert {p.name for p in labels.iterdir()} == {"a.txt", "b.txt", "c.txt"}
-    assert digest == sha256_tree(labels.iterdir(), labels)
+    assert digest == sha256_by_name(labels.iterdir())
     assert digest == _build_view(tmp_path / "view", three[::-1])
     assert digest != _build_view(tmp_path / "view", [*three[:2], Lesson(three[2].image, "")])
 

@@ -1,8 +1,11 @@
 """Stage `teacher`: train or adopt (faults 51-54)."""
 
+import json
+
 import pandas as pd
 import pytest
 import tiny
+import torch
 
 from kdyolo import api
 from kdyolo.engine import checkpoints
@@ -54,15 +57,21 @@ def adopt(run, checkpoint, **settings):
     return api.train_teacher(run.root, settings=values)
 
 
+def classes(run):
+    return json.loads((run.stage("teacher") / "classes.json").read_text())
+
+
 def test_an_adopted_teacher_is_the_file_itself(split, lively):
     record = adopt(split, lively)
-    assert list(record.outputs) == ["teacher/best.pt"]
-    assert record.outputs["teacher/best.pt"] == sha256_file(lively)
+    assert set(record.outputs) == {"teacher/best.pt", "teacher/classes.json"}
+    theirs, ours = (checkpoints.load(p)[0].state_dict() for p in (lively, split.stage("teacher") / "best.pt"))
+    assert all(torch.equal(theirs[name], ours[name]) for name in theirs)
+    assert record.facts["adopted_sha256"] == sha256_file(lively)
     assert record.facts["model"] == "yolov5n"
     assert record.facts["adopted_from"] == str(lively)
-    assert record.facts["class_map"] == {"0": 0, "1": 1, "2": 2, "3": 3}
+    assert classes(split) == {"0": 0, "1": 1, "2": 2, "3": 3}
     assert record.inputs["checkpoint"] == sha256_file(lively)
-    assert {p.name for p in split.stage("teacher").iterdir()} == {"best.pt", "stage.json"}
+    assert {p.name for p in split.stage("teacher").iterdir()} == {"best.pt", "classes.json", "stage.json"}
 
 
 def test_a_teacher_of_other_classes_needs_a_map(split, demo_set, tmp_path):
@@ -72,7 +81,8 @@ def test_a_teacher_of_other_classes_needs_a_map(split, demo_set, tmp_path):
     assert split.record("teacher").status == "failed"
     assert not (split.stage("teacher") / "best.pt").exists()
     record = adopt(split, other, map_classes={"septoria": "septoria", "late_blight": "late_blight"})
-    assert record.facts["class_map"] == {"0": 3, "2": 1}
+    assert record.status == "done"
+    assert classes(split) == {"0": 3, "2": 1}
     labels = api.pseudo_label(split.root, settings={"pseudo.conf": 0.5})
     counts = labels.facts["boxes_per_class"]
     assert counts["septoria"] > 0
