@@ -19,7 +19,6 @@ from kdyolo.storage import atomic_path
 
 OFFICIAL_URL = "https://github.com/ultralytics/assets/releases/download/v8.4.0"
 _TIMEOUT = 30.0
-SIZES = ("yolov5n", "yolov5s", "yolov5m", "yolov5l", "yolov5x")
 _NO_ROOM = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 _NEXT = (
     "Give a checkpoint trained with the ultralytics package (a 'u' variant such as yolov5xu.pt), or use --from-scratch."
@@ -30,25 +29,12 @@ class DamagedFileError(UntrustedFileError):
     """A checkpoint that cannot be read: cut short, empty, or something else altogether."""
 
 
-def model_name(model: str) -> str:
-    """'yolov5x' from 'yolov5x', 'YOLOv5xu', 'yolov5x.pt' or 'x'.
-
-    Raises:
-        ConfigError: Not one of the five sizes.
-    """
-    name = model.lower().removesuffix(".pt").removesuffix(".yaml").removesuffix("u")
-    name = name if name.startswith("yolov5") else f"yolov5{name}"
-    if name not in SIZES:
-        raise ConfigError(f"Unknown model '{model}'.", f"Choose one of {', '.join(SIZES)}.")
-    return name
-
-
 def architecture(model: str) -> Path:
     """Ultralytics' own description of a size; by its full path, so that no file of that name lying about is taken."""
     harden()
     from ultralytics.utils import ROOT
 
-    return Path(ROOT) / "cfg" / "models" / "v5" / f"{model_name(model)}.yaml"
+    return Path(ROOT) / "cfg" / "models" / "v5" / f"{model}.yaml"
 
 
 def load(path: Path) -> tuple[Any, dict[str, Any]]:
@@ -107,7 +93,7 @@ def official_weights(model: str, offline: bool) -> Path:
         EnvironmentFault: It is not cached and cannot be fetched, or there is no room for it.
         UntrustedFileError: What the network or the cache gave is not a checkpoint; it is not kept.
     """
-    name = f"{model_name(model)}u.pt"
+    name = f"{model}u.pt"
     cached = cache_folder() / "weights" / name
     if cached.is_file():
         return cached
@@ -132,20 +118,15 @@ def starting_point(settings: TrainSettings, offline: bool, section: str) -> Path
     """The checkpoint a training starts from: given, official, or None for random weights.
 
     Raises:
-        ConfigError: Both a file and random weights are asked for, or the file holds another size.
+        ConfigError: The file holds another size.
         UntrustedFileError: See `load`.
         EnvironmentFault: The official weights cannot be had.
     """
-    if settings.weights and settings.from_scratch:
-        raise ConfigError(
-            f"{section}.weights and {section}.from_scratch exclude each other.",
-            f"Take one back: -S {section}.weights=null",
-        )
     if settings.from_scratch:
         return None
     path = settings.weights or official_weights(settings.model, offline)
     model, _ = load(path)
-    held, wanted = describe_architecture(model), model_name(settings.model)
+    held, wanted = describe_architecture(model), settings.model
     if held != wanted:
         raise ConfigError(f"{path} holds {held}, but {section}.model is {wanted}.", "Let both name the same model.")
     return path

@@ -176,8 +176,10 @@ def _write_predictions(path: Path, found: Mapping[str, Detections], names: Seque
     """Every detection that counted, corners in pixels, so that any figure can be computed again."""
     import pandas as pd
 
+    from kdyolo.text import neutralise
+
     rows = [
-        (image, int(c), names[c], *box, score)
+        (neutralise(image), int(c), neutralise(names[c]), *box, score)
         for image, d in found.items()
         for c, box, score in zip(d.cls, d.xyxy.tolist(), d.score.tolist(), strict=True)
     ]

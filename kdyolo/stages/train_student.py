@@ -127,7 +127,7 @@ def _train(context: StageContext, stage: str, lessons: Sequence[Lesson], labels:
     config, folder = context.config, context.run.stage(stage)
     view = load_view(context.run.stage("split"))
     given = _build_view(folder / "data", lessons)
-    model = checkpoints.model_name(config.student.model)
+    model = config.student.model
     job = TrainJob(
         folder=folder,
         train=folder / "data" / "images" / "train",

@@ -21,7 +21,8 @@ def _settings(config: Config) -> dict[str, Any]:
 
 
 def _inputs(config: Config) -> dict[str, str]:
-    given = {"checkpoint": config.teacher.checkpoint, "weights": config.teacher.weights}
+    teacher = config.teacher
+    given = {"checkpoint": teacher.checkpoint} if teacher.checkpoint else {"weights": teacher.weights}
     return {name: _fingerprint(path) for name, path in given.items() if path is not None}
 
 
@@ -60,12 +61,12 @@ def _train(context: StageContext) -> StageResult:
         start=checkpoints.starting_point(config.teacher, config.runtime.offline, "teacher"),
         seed=config.seed,
         runtime=config.runtime,
-        title=f"teacher {checkpoints.model_name(config.teacher.model)}",
+        title=f"teacher {config.teacher.model}",
         log=context.run.log,
     )
     training = train_to_end(job, context.progress)
     facts = {
-        "model": checkpoints.model_name(config.teacher.model),
+        "model": config.teacher.model,
         "labels": "gt",
         "imgsz": config.teacher.imgsz,
         **training,

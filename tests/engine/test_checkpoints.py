@@ -165,17 +165,6 @@ def test_a_model_that_is_no_detector(tmp_path):
         checkpoints.load(path)
 
 
-@pytest.mark.parametrize("given", ["yolov5x", "YOLOv5xu", "yolov5x.pt", "yolov5x.yaml", "x", "X", "xu"])
-def test_names_of_sizes(given):
-    assert checkpoints.model_name(given) == "yolov5x"
-
-
-@pytest.mark.parametrize("given", ["yolov8n", "yolov5", "", "z", "../yolov5n"])
-def test_other_names(given):
-    with pytest.raises(ConfigError, match="Unknown model"):
-        checkpoints.model_name(given)
-
-
 def test_a_file_of_that_name_lying_about_is_not_the_architecture(tmp_path, monkeypatch):
     (tmp_path / "yolov5n.yaml").write_text("nc: 1")
     monkeypatch.chdir(tmp_path)
