@@ -59,11 +59,11 @@ def test_a_run_holds_exactly_these_files(called):
     expected |= {f"pseudo/labels/train/{i.label.name}" for i in train} | {"pseudo/predictions.csv"}
     expected |= {"pseudo/thresholds.json"}
     for stage in ("teacher", "student", "baseline"):
-        expected |= {f"{stage}/best.pt", f"{stage}/results.csv"}
+        expected |= {f"{stage}/{name}" for name in tiny.LEFT_BY_TRAINING}
     for stage in ("student", "baseline"):
         expected |= {f"{stage}/data/images/train/{i.image.name}" for i in train}
         expected |= {f"{stage}/data/labels/train/{i.label.name}" for i in train}
-    expected |= {"compare/results.json", "compare/examples.json"}
+    expected |= {"teacher/classes.json", "compare/results.json", "compare/examples.json"}
     expected |= {f"compare/predictions_{arm}.csv" for arm in ("teacher", "student", "control")}
     expected |= {f"report/epochs_{arm}.csv" for arm in ("teacher", "student", "control")}
     expected |= {f"report/{name}" for name in ("report.html", "summary.json", "per_class.csv", "final.csv")}

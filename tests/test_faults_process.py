@@ -108,7 +108,7 @@ def test_a_teacher_killed_in_its_training_goes_on(demo_set, tmp_path):
     done = kdyolo(*call, "--json")
     assert done.returncode == 0, done.stderr
     assert epochs(run, "teacher") == [1, 2, 3]
-    assert {p.name for p in run.stage("teacher").iterdir()} == {"best.pt", "results.csv", "stage.json"}
+    assert {p.name for p in run.stage("teacher").iterdir()} == {"classes.json", *tiny.LEFT_BY_TRAINING}
 
 
 def test_ctrl_c_once_finishes_the_batch_and_twice_ends_at_once(labelled_run):
@@ -228,7 +228,8 @@ def test_a_finished_run_is_left_alone(finished, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("setting", "value", "redone"),
     [
-        ("seed", 1, STAGES),
+        ("split__seed", 1, STAGES),
+        ("seed", 1, ("teacher", "pseudo", "student", "baseline", "compare")),
         ("teacher__lr0", 0.02, ("teacher", "pseudo", "student", "baseline", "compare")),
         ("pseudo__conf", 0.5, ("pseudo", "student", "baseline", "compare")),
         ("student__labels", "gt+pseudo", ("student", "compare")),

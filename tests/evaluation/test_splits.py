@@ -17,8 +17,8 @@ class Fake:
     def __init__(self, outcomes):
         self.outcomes, self.asked = outcomes, None
 
-    def predict(self, paths, conf, iou, multi_label=False):
-        self.asked = (conf, iou, multi_label)
+    def predict(self, paths, conf, iou, augment=False, multi_label=False):
+        self.asked = (conf, iou, augment, multi_label)
         for path, outcome in zip(paths, self.outcomes, strict=True):
             yield Prediction(path, outcome) if isinstance(outcome, Detections) else Prediction(path, None, outcome)
 
@@ -50,7 +50,9 @@ def test_detections_have_the_same_keys_as_the_truth(images):
     found = detect(fake, images, 0.001, 0.7, _Silent(), "t")
     assert list(found) == list(truths(images))
     assert found["2.png"] is box
-    assert fake.asked == (0.001, 0.7, True)
+    assert fake.asked == (0.001, 0.7, False, True)
+    detect(fake, images, 0.001, 0.7, _Silent(), "t", augment=True)
+    assert fake.asked == (0.001, 0.7, True, True)
 
 
 class _Silent:

@@ -202,10 +202,11 @@ def _config(run):
     return load_config(run.config)
 
 
-def test_a_class_without_test_boxes_is_na_and_told():
+def test_a_class_without_test_boxes_is_na_and_told(finished):
     arms = {"teacher": {"per_class": [{"class": "a", "boxes": 3}, {"class": "b", "boxes": 0}]}}
-    assert "no box of b" in module._warnings(arms)[0]
-    assert module._warnings({"teacher": {"per_class": [{"class": "a", "boxes": 3}]}}) == []
+    teacher = RunDir(finished).record("teacher")
+    assert "no box of b" in module._warnings(arms, teacher)[0]
+    assert module._warnings({"teacher": {"per_class": [{"class": "a", "boxes": 3}]}}, teacher) == []
 
 
 def test_ratios_without_a_whole():

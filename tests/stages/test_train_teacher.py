@@ -130,8 +130,8 @@ def test_an_image_changed_since_the_split_is_named(split):
 def test_a_trained_teacher_leaves_a_stock_checkpoint_and_one_row_an_epoch(finished):
     run = RunDir(finished)
     record = run.record("teacher")
-    assert {p.name for p in run.stage("teacher").iterdir()} == {"best.pt", "results.csv", "stage.json"}
-    assert set(record.outputs) == {"teacher/best.pt", "teacher/results.csv"}
+    assert {p.name for p in run.stage("teacher").iterdir()} == {"classes.json", *tiny.LEFT_BY_TRAINING}
+    assert set(record.outputs) == {"teacher/best.pt", "teacher/results.csv", "teacher/classes.json"}
     assert pd.read_csv(run.stage("teacher") / "results.csv")["epoch"].tolist() == [1, 2]
     model, saved = checkpoints.load(run.stage("teacher") / "best.pt")
     assert saved["optimizer"] is None

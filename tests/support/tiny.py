@@ -32,6 +32,7 @@ SETTINGS: dict[str, Any] = {
     "compare.warmup_images": 1,
     "compare.examples": 2,
 }
+LEFT_BY_TRAINING = {"args.yaml", "best.pt", "initial.sha256", "results.csv", "stage.json", "training.json"}
 
 
 def flags(settings: Mapping[str, Any]) -> list[str]:
