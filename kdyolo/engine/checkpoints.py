@@ -126,19 +126,34 @@ def starting_point(settings: TrainSettings, offline: bool, section: str) -> Path
         return None
     path = settings.weights or official_weights(settings.model, offline)
     model, _ = load(path)
-    held, wanted = describe_architecture(model), settings.model
-    if held != wanted:
-        raise ConfigError(f"{path} holds {held}, but {section}.model is {wanted}.", "Let both name the same model.")
+    if _parameters(model) != _parameters(build(settings.model, len(model.names))):
+        held = describe_architecture(model)
+        raise ConfigError(
+            f"{path} holds a model of {_parameters(model) / 1e6:.1f} M parameters ({held}), not a {settings.model}.",
+            f"Let --weights and {section}.model name the same model.",
+        )
     return path
 
 
+def build(model: str, nc: int) -> Any:
+    """A model of a size with random weights, for `nc` classes."""
+    harden()
+    from ultralytics.nn.tasks import DetectionModel
+
+    return DetectionModel(str(architecture(model)), nc=nc, verbose=False)
+
+
+def _parameters(model: Any) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
 def describe_architecture(model: Any) -> str:
-    """'yolov5m' where the model says so, else its number of parameters."""
+    """'yolov5m' where the model says so (checkpoints of early versions do not), else 'unnamed'."""
     described = model.yaml if isinstance(model.yaml, dict) else {}
     stem, scale = Path(str(described.get("yaml_file", ""))).stem, str(described.get("scale", ""))
     if re.fullmatch("yolov5[nsmlx]?", stem) and scale:
         return f"yolov5{scale}"
-    return f"{sum(p.numel() for p in model.parameters()) / 1e6:.1f} M parameters"
+    return "unnamed"
 
 
 def _refuse_what_is_no_archive(path: Path) -> None:

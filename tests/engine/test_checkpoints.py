@@ -209,8 +209,17 @@ def test_where_a_training_starts(lively):
 
 
 def test_weights_of_another_size_would_be_reported_as_what_they_are_not(lively):
-    with pytest.raises(ConfigError, match=r"holds yolov5n, but teacher\.model is yolov5x"):
+    with pytest.raises(ConfigError, match=r"2\.5 M parameters \(yolov5n\), not a yolov5x"):
         checkpoints.starting_point(TrainSettings(model="yolov5x", weights=lively), True, "teacher")
+
+
+def test_weights_of_early_versions_do_not_say_their_size_and_are_known_by_it(lively, tmp_path):
+    saved = torch.load(lively, weights_only=False)
+    for key in ("scale", "yaml_file"):
+        del saved["model"].yaml[key]
+    torch.save(saved, tmp_path / "yolov5nu.pt")
+    settings = scratch(weights=tmp_path / "yolov5nu.pt")
+    assert checkpoints.starting_point(settings, True, "student") == tmp_path / "yolov5nu.pt"
 
 
 @pytest.fixture
@@ -225,10 +234,10 @@ def test_official_weights_without_a_network(cache, lively, monkeypatch):
 
     monkeypatch.setattr("kdyolo.engine.checkpoints.urlopen", fetch)
     with pytest.raises(EnvironmentFault, match="--offline is on") as caught:
-        checkpoints.official_weights("n", offline=True)
+        checkpoints.official_weights("yolov5n", offline=True)
     assert "--from-scratch" in caught.value.hint
     with pytest.raises(EnvironmentFault, match="no route") as caught:
-        checkpoints.official_weights("n", offline=False)
+        checkpoints.official_weights("yolov5n", offline=False)
     assert str(cache) in caught.value.hint
     assert not list(cache.glob("*"))
     cache.mkdir(exist_ok=True)
@@ -243,7 +252,7 @@ def test_a_connection_that_breaks_is_no_full_disk(cache, monkeypatch, error):
 
     monkeypatch.setattr("kdyolo.engine.checkpoints.urlopen", fetch)
     with pytest.raises(EnvironmentFault, match="could not be fetched"):
-        checkpoints.official_weights("n", offline=False)
+        checkpoints.official_weights("yolov5n", offline=False)
 
 
 def test_a_full_disk_is_no_broken_connection(cache, monkeypatch):
@@ -252,7 +261,7 @@ def test_a_full_disk_is_no_broken_connection(cache, monkeypatch):
 
     monkeypatch.setattr("kdyolo.engine.checkpoints.urlopen", fetch)
     with pytest.raises(EnvironmentFault, match="No room to write"):
-        checkpoints.official_weights("n", offline=False)
+        checkpoints.official_weights("yolov5n", offline=False)
 
 
 @pytest.mark.parametrize("kind", ["web page", "poison"])
@@ -265,6 +274,6 @@ def test_what_the_network_gives_is_judged_before_it_is_kept(cache, monkeypatch, 
 
     monkeypatch.setattr("kdyolo.engine.checkpoints.urlopen", fetch)
     with pytest.raises(UntrustedFileError):
-        checkpoints.official_weights("n", offline=False)
+        checkpoints.official_weights("yolov5n", offline=False)
     assert not list(cache.glob("*"))
     assert not (tmp_path / "canary").exists()
