@@ -92,9 +92,10 @@ def pseudo_label(context: StageContext) -> StageResult:
             f"The teacher found 0 boxes with a score >= {min(thresholds.values()):.3g} in {len(labels)} images.",
             "Lower the threshold (--conf 0.1), or train the teacher longer.",
         )
-    written = _write(folder, targets, labels, view.names, thresholds, sha256_file(checkpoint))
+    teacher_sha256 = sha256_file(checkpoint)
+    written = _write(folder, targets, labels, view.names, thresholds, teacher_sha256)
     facts = {
-        "teacher_sha256": sha256_file(checkpoint),
+        "teacher_sha256": teacher_sha256,
         "teacher_val": {k: v for k, v in accuracy.to_json().items() if k != "curves"},
         "thresholds": thresholds,
         "images": len(targets),
