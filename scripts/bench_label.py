@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from kdyolo.boxes import Boxes, iou_matrix, xywh_to_xyxy
-from kdyolo.datasets.labels import read_labels
+from kdyolo.datasets.formats.labels import read_labels
 
 PLAIN = """
 import sys, json, time
@@ -41,7 +41,7 @@ import sys, json, time
 from pathlib import Path
 from kdyolo.config import RuntimeSettings
 from kdyolo.datasets.images import find_images, oriented_size
-from kdyolo.datasets.labels import write_labels
+from kdyolo.datasets.formats.labels import write_labels
 from kdyolo.engine.detector import Detector
 from kdyolo.pseudo.table import judge
 a = json.loads(sys.argv[1])

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter, defaultdict
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from kdyolo.config import AuditSettings
-from kdyolo.datasets.images import check_image
+from kdyolo.datasets.image_checks import check_images
 from kdyolo.datasets.sample import Dataset, Sample, printable
 from kdyolo.errors import DatasetError
 from kdyolo.progress import Progress
@@ -55,26 +53,6 @@ def require_sound(dataset: Dataset, audit: AuditSettings, full_list: Path) -> No
         )
     if not any(len(sample.cls) for sample in dataset.usable):
         raise DatasetError("No usable image has a box.", f"See {full_list}; check that labels lie where expected.")
-
-
-def check_images(dataset: Dataset, audit: AuditSettings, progress: Progress) -> None:
-    """Open every usable image, note what it is, and quarantine those that cannot be used."""
-    samples = dataset.usable
-    progress.start("Checking images", len(samples))
-    pool = ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1))
-    try:
-        checks = pool.map(lambda sample: check_image(sample.image, audit), samples)
-        for done, (sample, check) in enumerate(zip(samples, checks, strict=True), 1):
-            sample.check = check
-            if check.reason:
-                sample.reject(check.reason)
-                dataset.add(check.reason, "error", sample.name, check.message)
-            for severity, code, message in check.notes:
-                dataset.add(code, severity, sample.name, message)
-            progress.update(done)
-    finally:
-        pool.shutdown(cancel_futures=True)
-        progress.finish()
 
 
 def _check_missing_labels(dataset: Dataset, audit: AuditSettings) -> None:

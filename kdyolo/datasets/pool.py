@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from kdyolo.config import AuditSettings
-from kdyolo.datasets.checks import check_images
+from kdyolo.datasets.image_checks import check_images
 from kdyolo.datasets.images import find_images
 from kdyolo.datasets.sample import Dataset, Sample
 from kdyolo.datasets.view import ViewImage

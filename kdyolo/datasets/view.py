@@ -18,9 +18,9 @@ import numpy as np
 from kdyolo import storage
 from kdyolo.config import stable_hash
 from kdyolo.datasets.audit import csv_text
-from kdyolo.datasets.data_yaml import read_data_yaml, write_data_yaml
+from kdyolo.datasets.formats.data_yaml import read_data_yaml, write_data_yaml
+from kdyolo.datasets.formats.labels import label_text
 from kdyolo.datasets.images import view_bytes
-from kdyolo.datasets.labels import label_text
 from kdyolo.datasets.sample import SPLITS, Sample, printable
 from kdyolo.errors import ConfigError, DatasetError
 

@@ -141,12 +141,12 @@ class Detector:
             iou: Boxes of one class that overlap a better one by more are dropped.
             multi_label: Let one box carry several classes, as mAP counts them; otherwise only its best one.
         """
-        from ultralytics.utils import nms, ops
+        from ultralytics.utils import ops
 
-        # The library gives up on the rest of a batch after a time limit; on a busy machine that loses boxes.
-        kept = nms.non_max_suppression(
-            output, conf, iou, multi_label=multi_label, max_det=MAX_DET, nc=len(self.class_names), max_time_img=3600.0
-        )
+        from kdyolo.engine.suppression import suppress
+
+        nc = len(self.class_names)
+        kept = suppress(output, conf, iou, multi_label=multi_label, max_det=MAX_DET, nc=nc)
         found = []
         for rows, image in zip(kept, images, strict=True):
             boxes = ops.scale_boxes(batch.shape[2:], rows[:, :4], image.shape).double().cpu().numpy()

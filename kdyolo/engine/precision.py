@@ -15,8 +15,8 @@ from ultralytics.utils.loss import v8DetectionLoss
 
 
 @contextlib.contextmanager
-def network_in_bf16(enabled: bool) -> Iterator[None]:
-    """Run what is inside in CPU bf16 autocast, with heads that decode in fp32."""
+def decoding_in_fp32(enabled: bool) -> Iterator[None]:
+    """While what is inside runs in CPU bf16 autocast, heads decode their boxes in fp32."""
     if not enabled:
         yield
         return
@@ -29,8 +29,7 @@ def network_in_bf16(enabled: bool) -> Iterator[None]:
 
     Detect._inference = decode_fp32
     try:
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            yield
+        yield
     finally:
         Detect._inference = decode
 

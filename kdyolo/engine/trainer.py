@@ -15,17 +15,15 @@ import torch
 import torch.utils.deterministic
 import ultralytics.engine.trainer
 from ultralytics.models.yolo.detect import DetectionTrainer, DetectionValidator
-from ultralytics.utils import nms
 from ultralytics.utils.torch_utils import unwrap_model
 
 from kdyolo.engine import checkpoints, environment
 from kdyolo.engine.job import TrainJob
-from kdyolo.engine.precision import Fp32DetectionLoss, network_in_bf16
+from kdyolo.engine.precision import Fp32DetectionLoss, decoding_in_fp32
+from kdyolo.engine.suppression import suppress
 from kdyolo.errors import Interrupted, StageError
 from kdyolo.progress import Progress
 from kdyolo.storage import sha256_by_name, write_text
-
-_CANDIDATES = 3000
 
 # Its trial of mixed precision fetches another model from the network.
 ultralytics.engine.trainer.check_amp = lambda model: True
@@ -268,29 +266,23 @@ class Validator(DetectionValidator):  # type: ignore[misc]
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Validate."""
-        with network_in_bf16(self.cpu_bf16):
+        with decoding_in_fp32(self.cpu_bf16):
             return super().__call__(*args, **kwargs)
 
     def postprocess(self, preds: Any) -> list[dict[str, torch.Tensor]]:
-        """As ultralytics does, over the best candidates of an image only, and without its time limit.
-
-        A model in its first epochs calls tens of thousands of boxes an image equally likely: suppressing them all takes
-        longer than the network, and tells nothing. What the report says is measured without this limit.
-        """
-        found = nms.non_max_suppression(
-            preds,
-            self.args.conf,
-            self.args.iou,
-            multi_label=True,
-            max_det=self.args.max_det,
-            max_nms=_CANDIDATES,
-            max_time_img=3600.0,
-        )
+        """As ultralytics does, by `suppress`."""
+        output = preds[0] if isinstance(preds, (list, tuple)) else preds
+        limits = {"multi_label": True, "max_det": self.args.max_det, "nc": self.nc}
+        found = suppress(output, self.args.conf, self.args.iou, **limits)
         return [{"bboxes": x[:, :4], "conf": x[:, 4], "cls": x[:, 5], "extra": x[:, 6:]} for x in found]
 
     def preprocess(self, batch: dict[str, Any]) -> dict[str, Any]:
         """As ultralytics does, with images in the memory format the model has."""
         self.before_batch()
+        if self.cpu_bf16:
+            self.args.quantize = None  # it also stands for images in fp16, which a CPU does not want
         batch = super().preprocess(batch)
         batch["img"] = batch["img"].contiguous(memory_format=torch.channels_last)
+        if self.cpu_bf16:
+            self.args.quantize = 16  # the library's loop runs the network in autocast now, which on a CPU means bf16
         return batch

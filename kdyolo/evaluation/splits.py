@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from kdyolo.boxes import Detections, Truth, denormalise, xywh_to_xyxy
-from kdyolo.datasets.labels import read_labels
+from kdyolo.datasets.formats.labels import read_labels
 from kdyolo.datasets.view import ViewImage
 from kdyolo.engine.detector import Detector
 from kdyolo.errors import DatasetError

@@ -88,7 +88,7 @@ def _refuse_ignored(config: Config, assignments: Iterable[str], overrides: Mappi
 
 def _refuse_nesting(config: Config, source: Path, run: RunDir) -> None:
     """Stop before anything is written into the data set, or could be moved aside with the run."""
-    from kdyolo.datasets.reader import locate
+    from kdyolo.datasets.formats.detect import locate
 
     folders = [source]
     with contextlib.suppress(KdyoloError):  # what is wrong with the data set is the split's to say

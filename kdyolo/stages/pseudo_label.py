@@ -224,7 +224,7 @@ def _write(
     thresholds: Mapping[str, float],
     teacher_sha256: str,
 ) -> list[Path]:
-    from kdyolo.datasets.labels import write_labels
+    from kdyolo.datasets.formats.labels import write_labels
     from kdyolo.pseudo.table import write_table
 
     files = []

@@ -14,7 +14,7 @@ import numpy as np
 from kdyolo.config import Config
 from kdyolo.datasets.audit import write_audit
 from kdyolo.datasets.checks import check_dataset, require_sound
-from kdyolo.datasets.reader import locate, read
+from kdyolo.datasets.formats.detect import locate, read
 from kdyolo.datasets.sample import SPLITS, Dataset, Sample
 from kdyolo.datasets.splitting import split_dataset
 from kdyolo.datasets.view import build_view, clear_view, dataset_sha256, load_view

@@ -100,7 +100,7 @@ def _lessons(context: StageContext, labels: str) -> list[Lesson]:
 
 def _label_text(image: ViewImage, theirs: Path, labels: str) -> str:
     from kdyolo.boxes import xywh_to_xyxy, xyxy_to_xywh
-    from kdyolo.datasets.labels import label_text, read_labels
+    from kdyolo.datasets.formats.labels import label_text, read_labels
     from kdyolo.pseudo.merge import add_to_truth
 
     if labels != "gt+pseudo":

@@ -10,7 +10,7 @@ import tiny
 import torch
 
 from kdyolo.config import RuntimeSettings, TrainSettings
-from kdyolo.engine import checkpoints, training
+from kdyolo.engine import checkpoints, environment, training
 from kdyolo.engine.job import TrainJob
 from kdyolo.engine.training import train, train_to_end
 from kdyolo.errors import Interrupted, StageError, UntrustedFileError
@@ -309,9 +309,34 @@ def test_metrics_that_are_not_finite_stop_the_training(job, monkeypatch):
     assert "lr0" in caught.value.hint
 
 
-def test_bf16_trains_to_about_the_same_loss(job, whole):
-    from kdyolo.engine import environment
+def test_validation_runs_the_network_in_bf16_and_decodes_in_fp32(job, monkeypatch):
+    """Ultralytics' validator switches CPU autocast off, so an autocast around it would do nothing."""
+    from ultralytics.nn.modules.head import Detect
 
+    if not environment.processor_has_bf16():
+        pytest.skip("this processor has no bf16 arithmetic")
+    heads, decoded = [], []
+    head, decode = Detect.forward_head, Detect._inference
+
+    def spy_head(self, *args, **kwargs):
+        raw = head(self, *args, **kwargs)
+        heads.append((self.training, raw["scores"].dtype))
+        return raw
+
+    def spy_decode(self, raw):
+        output = decode(self, raw)
+        decoded.append(output.dtype)
+        return output
+
+    monkeypatch.setattr(Detect, "forward_head", spy_head)
+    monkeypatch.setattr(Detect, "_inference", spy_decode)
+    train(job(precision="bf16", epochs=1), Silent())
+    in_validation = {dtype for training, dtype in heads if not training}
+    assert in_validation == {torch.bfloat16}
+    assert set(decoded) == {torch.float32}
+
+
+def test_bf16_trains_to_about_the_same_loss(job, whole):
     if not environment.processor_has_bf16():
         pytest.skip("this processor has no bf16 arithmetic")
     outcome = train(job(precision="bf16", epochs=3), Silent())

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kdyolo.boxes import Detections, denormalise, xywh_to_xyxy
-from kdyolo.datasets.labels import read_labels, write_labels
+from kdyolo.datasets.formats.labels import read_labels, write_labels
 from kdyolo.pseudo.table import COLUMNS, judge, read_table, write_table
 
 

@@ -9,7 +9,7 @@ import tiny
 from builders import write_image
 
 from kdyolo import api
-from kdyolo.datasets.labels import read_labels
+from kdyolo.datasets.formats.labels import read_labels
 from kdyolo.datasets.view import load_view
 from kdyolo.engine import detector as engine
 from kdyolo.engine.detector import Detector

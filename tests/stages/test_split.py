@@ -13,7 +13,7 @@ from builders import image_bytes, make_voc_dataset, make_yolo_dataset, tree_stat
 
 from kdyolo.config import load_config
 from kdyolo.datasets import view as view_module
-from kdyolo.datasets.labels import read_labels
+from kdyolo.datasets.formats.labels import read_labels
 from kdyolo.datasets.sample import SPLITS
 from kdyolo.datasets.splitting import split_dataset
 from kdyolo.datasets.view import load_view, verify_view, view_stems

@@ -9,7 +9,7 @@ from builders import tree_state, write_image
 
 from kdyolo import api
 from kdyolo.boxes import iou_matrix, xywh_to_xyxy
-from kdyolo.datasets.labels import read_labels
+from kdyolo.datasets.formats.labels import read_labels
 from kdyolo.datasets.view import load_view
 from kdyolo.engine import checkpoints
 from kdyolo.errors import ConfigError, DatasetError, Interrupted, RunExistsError, StageError, UntrustedFileError

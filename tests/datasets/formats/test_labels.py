@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kdyolo.boxes import denormalise, xywh_to_xyxy
-from kdyolo.datasets.labels import MAX_LABEL_BYTES, label_text, parse_yolo, read_labels, write_labels
+from kdyolo.datasets.formats.labels import MAX_LABEL_BYTES, label_text, parse_yolo, read_labels, write_labels
 from kdyolo.errors import DatasetError
 
 NAMES = ("tomato", "leaf", "stem")

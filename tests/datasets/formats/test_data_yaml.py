@@ -3,7 +3,7 @@ import subprocess
 import pytest
 import yaml
 
-from kdyolo.datasets.data_yaml import read_data_yaml, write_data_yaml
+from kdyolo.datasets.formats.data_yaml import read_data_yaml, write_data_yaml
 from kdyolo.errors import ConfigError, UntrustedFileError
 
 

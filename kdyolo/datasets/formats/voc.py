@@ -14,8 +14,8 @@ from defusedxml import DefusedXmlException
 
 from kdyolo.boxes import normalise
 from kdyolo.config import AuditSettings, DataSettings
+from kdyolo.datasets.formats.labels import MAX_LABEL_BYTES, BadLine, LabelBuilder, decode
 from kdyolo.datasets.images import oriented_size
-from kdyolo.datasets.labels import MAX_LABEL_BYTES, BadLine, LabelBuilder, decode
 from kdyolo.datasets.layout import collect, find_label, read_small, report_broken
 from kdyolo.datasets.sample import Dataset, Sample, printable
 from kdyolo.datasets.tree import Tree

@@ -6,12 +6,12 @@ import os
 from pathlib import Path
 
 from kdyolo.config import AuditSettings, DataSettings
-from kdyolo.datasets.data_yaml import DataYaml, read_data_yaml
+from kdyolo.datasets.formats.data_yaml import DataYaml, read_data_yaml
+from kdyolo.datasets.formats.voc import XML_FOLDERS, read_voc
+from kdyolo.datasets.formats.yolo import LABEL_FOLDERS, read_yolo
 from kdyolo.datasets.layout import find_label
 from kdyolo.datasets.sample import Dataset
 from kdyolo.datasets.tree import Tree, scan
-from kdyolo.datasets.voc import XML_FOLDERS, read_voc
-from kdyolo.datasets.yolo import LABEL_FOLDERS, read_yolo
 from kdyolo.errors import ConfigError, DatasetError, KdyoloError
 from kdyolo.yamlio import load_mapping
 

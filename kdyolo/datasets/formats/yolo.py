@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from kdyolo.config import AuditSettings, DataSettings
-from kdyolo.datasets.data_yaml import MAX_CLASSES, DataYaml, check_names, resolve_inside
-from kdyolo.datasets.labels import decode, parse_yolo
+from kdyolo.datasets.formats.data_yaml import MAX_CLASSES, DataYaml, check_names, resolve_inside
+from kdyolo.datasets.formats.labels import decode, parse_yolo
 from kdyolo.datasets.layout import MAX_TEXT_BYTES, collect, find_label, read_small, report_broken
 from kdyolo.datasets.sample import Dataset, Sample, printable
 from kdyolo.datasets.tree import IMAGE_SUFFIXES, Tree, is_safe_file, scan

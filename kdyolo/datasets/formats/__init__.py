@@ -1,0 +1,1 @@
+"""How data sets are written: one file per format, and `detect` that tells them apart."""
