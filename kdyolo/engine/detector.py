@@ -69,7 +69,7 @@ class Detector:
         self.precision = environment.resolve_precision(runtime)
         device = environment.resolve_device(runtime.device)
         self.device = torch.device("cpu" if device == "cpu" else f"cuda:{device}")
-        self.threads = environment.use_all_cores(runtime.threads)
+        self.threads = environment.prepare_cpu(runtime.threads)
         self._dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "amp": torch.float16}[self.precision]
         self._model = self._laid_out(model)
 

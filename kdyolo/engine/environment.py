@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import importlib.metadata
 import importlib.util
 import io
 import logging
 import os
 import platform
+import sys
 import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
@@ -20,6 +22,7 @@ import psutil
 from kdyolo.config import RuntimeSettings
 from kdyolo.errors import ConfigError, EnvironmentFault
 
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 TRACKERS = ("tensorboard", "mlflow", "wandb", "clearml", "comet", "dvc", "raytune")
 
 
@@ -158,13 +161,29 @@ def resolve_precision(runtime: RuntimeSettings) -> str:
     return runtime.precision
 
 
-def use_all_cores(threads: int | None) -> int:
-    """Let torch use `threads` CPU threads, None: all physical cores. Ultralytics resets this when it picks a device."""
+def prepare_cpu(threads: int | None) -> int:
+    """Let torch use `threads` CPU threads (None: all physical cores) and reuse its memory; returns the threads.
+
+    Ultralytics resets the threads when it picks a device, so this comes after.
+    """
     import torch
 
     count = threads or physical_cores()
     torch.set_num_threads(count)
+    _keep_freed_memory()
     return count
+
+
+def _keep_freed_memory() -> None:
+    """Tell glibc to keep freed blocks for the next step instead of handing them back to the system.
+
+    By default every large tensor is mapped anew and each of its pages cleared on first touch, a tenth of a training
+    step's time. The process's peak memory stays the same. Where the C library is another one, nothing happens.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is not None:
+        for parameter, value in ((_M_MMAP_THRESHOLD, 1 << 30), (_M_TRIM_THRESHOLD, (1 << 31) - 1)):
+            mallopt(parameter, value)
 
 
 def describe() -> dict[str, Any]:

@@ -108,7 +108,7 @@ class Trainer(DetectionTrainer):  # type: ignore[misc] # the base is untyped
         self._require_all_images()
         self.labels = _read_labels(self.train_loader.dataset)
         if self.device.type == "cpu":
-            environment.use_all_cores(self.job.runtime.threads)
+            environment.prepare_cpu(self.job.runtime.threads)
             self.model = self.model.to(memory_format=torch.channels_last)
             self.ema.ema = self.ema.ema.to(memory_format=torch.channels_last)
         # The loop wraps the forward pass in autocast when this is set; the loss scaler stays off for bf16.
