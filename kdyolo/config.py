@@ -17,6 +17,7 @@ from kdyolo.yamlio import load_mapping, parse_yaml
 MODELS = ("yolov5n", "yolov5s", "yolov5m", "yolov5l", "yolov5x")
 _STRIDE = 32  # of the coarsest feature map
 Fraction = Annotated[float, Field(ge=0, le=1)]
+Share = Annotated[float, Field(gt=0, le=1)]
 
 
 class Settings(BaseModel):
@@ -29,7 +30,9 @@ class DataSettings(Settings):
     """Where the images are."""
 
     source: Path | None = Field(None, description="folder or data.yaml of the labelled data set")
-    format: Literal["auto", "yolo", "voc"] = Field("auto", description="how the labels are written")
+    format: Literal["auto", "yolo", "voc", "coco", "csv", "label-studio", "cvat"] = Field(
+        "auto", description="how the labels are written"
+    )
     allow_outside: bool = Field(False, description="accept links and paths that lead out of the data set's folder")
 
 
@@ -52,6 +55,9 @@ class SplitSettings(Settings):
     ratios: tuple[float, float, float] = Field((0.7, 0.15, 0.15), description="shares of train, val, test; sum 1")
     keep_splits: bool = Field(False, description="keep the splits the data set came with")
     seed: int = Field(0, ge=0, description="seed of the split")
+    labels_fraction: Share = Field(
+        1.0, description="share of training images that keep their labels; the rest joins the unlabelled pool"
+    )
 
     @field_validator("ratios")
     @classmethod
@@ -136,6 +142,10 @@ class TeacherSettings(TrainSettings):
     map_classes: dict[str, str] | None = Field(
         None, description="the adopted teacher's class names -> the data set's class names"
     )
+    trained_on: Path | None = Field(
+        None, description="trained_on.csv of the adopted teacher; null: the one beside the checkpoint, if any"
+    )
+    allow_seen_test: bool = Field(False, description="adopt a teacher even if it was trained on test images")
 
 
 class PseudoSettings(Settings):
@@ -207,6 +217,9 @@ class Config(Settings):
     """Everything that decides a run."""
 
     seed: int = Field(0, ge=0, description="seed of weights, shuffling and augmentation (the split has its own)")
+    label_budgets: tuple[Share, ...] = Field(
+        (), description="run the chain once for each of these shares of labelled training images; empty: once, with all"
+    )
     data: DataSettings = Field(default_factory=DataSettings, description="the data set")
     audit: AuditSettings = Field(default_factory=AuditSettings, description="checks of images and labels")
     split: SplitSettings = Field(default_factory=SplitSettings, description="train / val / test")

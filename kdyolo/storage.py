@@ -151,6 +151,11 @@ class RunDir:
         return self.root / "log" / "kdyolo.log"
 
     @property
+    def budgets(self) -> Path:
+        """Where the runs of the label budgets lie, if this run has any."""
+        return self.root / "budgets"
+
+    @property
     def shown(self) -> str:
         """The folder as an argument of a command: relative where that is shorter, quoted for a shell."""
         cwd = Path.cwd()

@@ -68,12 +68,16 @@ def perform(request: Request, console: Console) -> None:
     run, config = RunDir(request.run), request.resolve()
     stages = pipeline.chain()
     if request.dry_run:
-        show.plan(console, run, pipeline.plan(run, config, stages, only=request.only, force=request.force))
+        parts = pipeline.parts(run, config, request.only, request.force)
+        plans = [(r, pipeline.plan(r, c, stages, only=request.only, force=request.force)) for r, c in parts]
+        show.plans(console, run, plans)
         return
     outcome = pipeline.execute(
         run, config, stages, console, only=request.only, resume=request.resume, force=request.force
     )
-    if request.only in (None, stages[-1].name):
+    if config.label_budgets:
+        show.budgets(console, run, outcome)
+    elif request.only in (None, stages[-1].name):
         show.comparison(console, run, outcome)
     else:
         show.stage(console, run, request.only, outcome)
@@ -100,6 +104,16 @@ def run(
     ratios: opt.Ratios = None,
     keep_splits: opt.KeepSplits = None,
     allow_outside: opt.AllowOutside = None,
+    labels_fraction: opt.LabelsFraction = None,
+    label_budget: Annotated[
+        str | None,
+        typer.Option(
+            metavar="X,...",
+            rich_help_panel=opt.DATA_PANEL,
+            help="Run the chain once for each share of labelled training images, and draw the curve.",
+        ),
+    ] = None,
+    pool: opt.Pool = None,
     teacher_model: Annotated[
         str | None, typer.Option(rich_help_panel=opt.TRAINING_PANEL, help="The large model, for example yolov5x.")
     ] = None,
@@ -124,6 +138,9 @@ def run(
         "seed": seed,
         "split.ratios": opt.parse_ratios(ratios),
         "split.keep_splits": keep_splits,
+        "split.labels_fraction": labels_fraction,
+        "label_budgets": opt.parse_shares(label_budget),
+        "pseudo.images": pool,
         "teacher.model": teacher_model,
         "teacher.checkpoint": teacher,
         "teacher.map_classes": opt.parse_classes(map_classes),

@@ -28,6 +28,8 @@ def _render(console: Console, data: dict[str, Any]) -> None:
     from kdyolo.cli.show import lines
     from kdyolo.report.numbers import duration
 
+    for part in data.get("budgets", ()):
+        _render(console, part)
     rows = [
         (
             s["stage"],
@@ -36,9 +38,10 @@ def _render(console: Console, data: dict[str, Any]) -> None:
             duration(s.get("seconds")),
             s.get("error") or _short(lines(s.get("facts", {}))),
         )
-        for s in data["stages"]
+        for s in data.get("stages", ())
     ]
-    console.table(data["run"], ("stage", "status", "when", "took", "facts"), rows, right="3")
+    if rows:
+        console.table(data["run"], ("stage", "status", "when", "took", "facts"), rows, right="3")
     if holder := data["locked_by"]:
         console.line(f"In use by process {holder.get('pid')} on {holder.get('host')}: {holder.get('command')}")
     if data["report"]:

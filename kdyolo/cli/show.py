@@ -8,7 +8,8 @@ from typing import Any
 from kdyolo.api import read_summary
 from kdyolo.cli.console import Console
 from kdyolo.pipeline import Outcome, Step
-from kdyolo.report.numbers import NA, duration, plain
+from kdyolo.report.load import FOLDERS
+from kdyolo.report.numbers import NA, duration, fraction, number, percent, plain
 from kdyolo.storage import RunDir
 
 ARM_COLUMNS = {
@@ -26,24 +27,29 @@ ARM_COLUMNS = {
 }
 
 
-def plan(console: Console, run: RunDir, steps: Sequence[Step]) -> None:
-    """What `--dry-run` shows."""
-    consent = [step.stage for step in steps if step.changes]
-    data = {
-        "run": str(run.root),
+def plans(console: Console, run: RunDir, planned: Sequence[tuple[RunDir, Sequence[Step]]]) -> None:
+    """What `--dry-run` shows: the steps of the run, or of each of its label budgets."""
+    data: dict[str, Any] = {"run": str(run.root), **_plan(planned[0][1])}
+    if planned[0][0].root != run.root:
+        data = {"run": str(run.root), "budgets": [{"run": str(one.root), **_plan(steps)} for one, steps in planned]}
+
+    def render() -> None:
+        for one, steps in planned:
+            rows = [(s.stage, s.action, s.reason, duration(_estimate(s))) for s in steps]
+            console.table(f"Plan for {one.root}", ("stage", "action", "why", "last time"), rows, right="3")
+            if consent := [step.stage for step in steps if step.changes]:
+                console.line(f"Work done otherwise would be redone ({', '.join(consent)}): say --resume or --force.")
+
+    console.result(data, render)
+
+
+def _plan(steps: Sequence[Step]) -> dict[str, Any]:
+    return {
         "plan": [
             {"stage": s.stage, "action": s.action, "reason": s.reason, "estimated_seconds": _estimate(s)} for s in steps
         ],
-        "needs_resume_or_force": bool(consent),
+        "needs_resume_or_force": any(step.changes for step in steps),
     }
-
-    def render() -> None:
-        rows = [(s.stage, s.action, s.reason, duration(_estimate(s))) for s in steps]
-        console.table(f"Plan for {run.root}", ("stage", "action", "why", "last time"), rows, right="3")
-        if consent:
-            console.line(f"Work done otherwise would be redone ({', '.join(consent)}): say --resume or --force.")
-
-    console.result(data, render)
 
 
 def stage(console: Console, run: RunDir, name: str, outcome: Outcome) -> None:
@@ -83,6 +89,32 @@ def comparison(console: Console, run: RunDir, outcome: Outcome) -> None:
         right = " ".join(str(number) for number in range(2, len(columns) + 1))
         console.table("", ("", *(title for _, title in columns)), rows, right=right)
         console.line(summary.get("verdict", ""))
+        console.line(f"Report: {report}")
+
+    console.result(data, render)
+
+
+def budgets(console: Console, run: RunDir, outcome: Outcome) -> None:
+    """What a finished run with label budgets shows: mAP50-95 at each budget, and where the report is."""
+    summary = read_summary(run)
+    report = run.root / "report" / "report.html"
+    data = {
+        "run": str(run.root),
+        "report": str(report),
+        "ran": outcome.ran,
+        "skipped": outcome.skipped,
+        "summary": summary,
+    }
+
+    def render() -> None:
+        rows = [
+            (percent(b["labels_fraction"]), *(number(b[f"{kind}_images"]) for kind in ("labelled", "unlabelled")),
+             *(fraction(b[f"{arm}_mAP50_95"]) for arm in FOLDERS), number(b["gain_points"], 1))
+            for b in summary["budgets"]
+        ]  # fmt: skip
+        head = ("labels", "labelled images", "unlabelled", *(f"{arm} mAP50-95" for arm in FOLDERS), "gain (points)")
+        console.table("", head, rows, right="1 2 3 4 5 6")
+        console.line(summary["verdict"])
         console.line(f"Report: {report}")
 
     console.result(data, render)

@@ -28,7 +28,7 @@ _FORBIDDEN = (errno.EACCES, errno.EPERM)
 
 @dataclass
 class Outcome:
-    """What `execute` did.
+    """What `run_chain` did.
 
     Attributes:
         ran: Stages that ran, in order.
@@ -41,7 +41,7 @@ class Outcome:
     report: bool = False
 
 
-def execute(
+def run_chain(
     run: RunDir,
     config: Config,
     stages: Sequence[Stage],
@@ -78,7 +78,7 @@ def execute(
         work.progress.note(f"Nothing to do: {what} is finished and unchanged.")
         return Outcome(skipped=[stage.name for stage in stages if only in (None, stage.name)])
     if force and only is None:
-        _set_run_aside(run, work.progress)
+        set_run_aside(run, work.progress)
     with run.locked(work.progress.warn):
         _remove_strays(run)
         try:
@@ -239,7 +239,13 @@ def _all_recorded(run: RunDir, stages: Sequence[Stage], only: str | None) -> boo
     return all(record is not None and record.status == "done" for record in records)
 
 
-def _set_run_aside(run: RunDir, progress: Progress) -> None:
+def set_run_aside(run: RunDir, progress: Progress) -> None:
+    """Rename a whole run, where there is one, to a free name beside it.
+
+    Raises:
+        RunExistsError: Another process holds it.
+        EnvironmentFault: It cannot be renamed.
+    """
     if not run.root.exists():
         return
     with run.locked(progress.warn):  # nobody else may be writing in it

@@ -13,7 +13,8 @@ from kdyolo.config import Config, load_config
 from kdyolo.errors import ConfigError, KdyoloError
 from kdyolo.storage import RunDir
 
-_USED_OF_ADOPTED = ("teacher.checkpoint", "teacher.map_classes", "teacher.imgsz")
+_ONLY_OF_ADOPTED = ("teacher.map_classes", "teacher.trained_on", "teacher.allow_seen_test")
+_USED_OF_ADOPTED = ("teacher.checkpoint", "teacher.imgsz", *_ONLY_OF_ADOPTED)
 
 
 def resolve(
@@ -79,9 +80,9 @@ def _refuse_ignored(config: Config, assignments: Iterable[str], overrides: Mappi
                 f"{key} would be ignored: the run adopts the teacher {adopted.name} and trains none.",
                 "Leave it out, or take the adopted teacher back: -S teacher.checkpoint=null",
             )
-        if not adopted and key.startswith("teacher.map_classes"):
+        if not adopted and key.startswith(_ONLY_OF_ADOPTED):
             raise ConfigError(
-                f"{key} would be ignored: the run trains its teacher on the data set's own classes.",
+                f"{key} would be ignored: the run trains its own teacher, on the data set's classes and images.",
                 "Leave it out, or adopt a teacher: --teacher FILE",
             )
 

@@ -6,6 +6,7 @@ import datetime
 from collections.abc import Sequence
 from typing import Any
 
+from kdyolo.config import load_config
 from kdyolo.errors import ConfigError
 from kdyolo.stages.base import Stage
 from kdyolo.storage import RunDir
@@ -14,11 +15,15 @@ from kdyolo.storage import RunDir
 def describe(run: RunDir, stages: Sequence[Stage]) -> dict[str, Any]:
     """State of a run: each stage's status, time and facts, who holds the run, its report, and the next command.
 
+    A run with label budgets has, in place of ``stages``, ``budgets``: the state of each of its runs that was begun.
+
     Raises:
         ConfigError: There is no run.
     """
     if not run.config.is_file():
         raise ConfigError(f"There is no run at {run.root}.", "Start one with `kdyolo run DATASET --run FOLDER`.")
+    if chains := load_config(run.config).label_budgets:
+        return _describe_budgets(run, stages, len(set(chains)))
     holder = run.holder()
     states = [_state(run, stage.name, in_use=holder is not None) for stage in stages]
     report = run.root / "report" / "report.html"
@@ -26,6 +31,20 @@ def describe(run: RunDir, stages: Sequence[Stage]) -> dict[str, Any]:
     return {
         "run": str(run.root),
         "stages": states,
+        "locked_by": holder,
+        "report": str(report) if report.is_file() else None,
+        "next": None if holder or finished else f"kdyolo run --run {run.shown}",
+    }
+
+
+def _describe_budgets(run: RunDir, stages: Sequence[Stage], chains: int) -> dict[str, Any]:
+    begun = sorted((path.parent for path in run.budgets.glob("*/config.yaml")), key=lambda p: float(p.name))
+    states = [describe(RunDir(path), stages) for path in begun]
+    report, holder = run.root / "report" / "report.html", run.holder()
+    finished = len(states) == chains and all(state["next"] is None for state in states) and report.is_file()
+    return {
+        "run": str(run.root),
+        "budgets": states,
         "locked_by": holder,
         "report": str(report) if report.is_file() else None,
         "next": None if holder or finished else f"kdyolo run --run {run.shown}",

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pandas as pd
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from kdyolo.report import examples, facts, numbers, plots, tables, verdict
 from kdyolo.report.load import Arm, Inputs
+from kdyolo.report.pages import environment
 
 TITLES = {"teacher": "Teacher", "student": "Student", "control": "Control"}
 
@@ -27,18 +27,9 @@ _OPEN_PICTURES = 3
 
 def page(inputs: Inputs) -> str:
     """The whole report as HTML; every text of the run is escaped."""
-    # Escaping does not depend on the template's name: by default jinja2 looks for .html at its end.
-    environment = Environment(
-        loader=PackageLoader("kdyolo.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    for name in ("number", "fraction", "percent", "points", "ratio", "millions", "duration", "plain", "shorten"):
-        environment.filters[name] = getattr(numbers, name)
-    environment.filters["labels"] = verdict.labels
-    return environment.get_template("report.html.j2").render(_context(inputs)).rstrip() + "\n"
+    templates = environment()
+    templates.filters["labels"] = verdict.labels
+    return templates.get_template("report.html.j2").render(_context(inputs)).rstrip() + "\n"
 
 
 def _context(inputs: Inputs) -> dict[str, Any]:

@@ -147,6 +147,30 @@ def _markers(axes: Any, drawn: Mapping[str, tuple[Arm, float, float]]) -> None:
         )
 
 
+def label_curve(budgets: Sequence[tuple[float, Mapping[str, float | None]]]) -> str:
+    """mAP50-95 of each arm against the share of labelled images.
+
+    Args:
+        budgets: (share in (0, 1], arm -> mAP50-95), smallest share first.
+    """
+    shares = [share for share, _ in budgets]
+
+    def draw(axes: Any) -> None:
+        for arm, colour in _COLOURS.items():
+            known = [(share, scores[arm]) for share, scores in budgets if scores.get(arm) is not None]
+            if known:
+                x, y = zip(*known, strict=True)
+                axes.plot(x, y, color=colour, ls=_DASHES[arm], marker=_MARKERS[arm], markersize=6, label=arm)
+        axes.set_xscale("log", base=2)
+        axes.set_xticks(shares, [f"{100 * share:.4g} %" for share in shares])
+        axes.minorticks_off()
+        axes.set(xlabel="training images that keep their labels", ylabel="mAP50-95 on test")
+        axes.set_ylim(bottom=0)
+        axes.legend(loc="lower right")
+
+    return _svg("mAP50-95 against labels", (6.4, 3.9), draw)
+
+
 def class_bars(arms: Mapping[str, Arm], classes: Sequence[str]) -> str | None:
     """mAP50-95 of each class, a bar for each arm; the classes with most boxes where there are too many to show."""
     tables = {name: {row.name: row for row in arm.per_class} for name, arm in arms.items() if arm.per_class}

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from kdyolo.config import Config
+from kdyolo.errors import ConfigError
 from kdyolo.progress import Progress
-from kdyolo.storage import RunDir
+from kdyolo.storage import RunDir, sha256_file
 
 
 @dataclass(frozen=True)
@@ -66,3 +67,14 @@ class Stage:
     inputs: Callable[[Config], dict[str, str]]
     versions: tuple[str, ...]
     work: Callable[[StageContext], StageResult]
+
+
+def fingerprint(path: Path, setting: str) -> str:
+    """sha256 of a file that a setting names.
+
+    Raises:
+        ConfigError: There is no such file.
+    """
+    if not path.is_file():
+        raise ConfigError(f"There is no file {path}.", f"Check {setting}.")
+    return sha256_file(path)

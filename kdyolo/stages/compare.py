@@ -164,7 +164,13 @@ def _warnings(arms: Mapping[str, Mapping[str, Any]], teacher: StageRecord) -> li
     """What the figures alone do not tell, in sentences; what follows from them, the report says."""
     rare = [c["class"] for c in arms["teacher"]["per_class"] if c["boxes"] == 0]
     sentences = [f"The test split has no box of {', '.join(rare)}: such classes are n/a, not zero."] if rare else []
-    if "adopted_from" in teacher.facts:
+    if saw := teacher.facts.get("saw"):
+        if saw["test"]:
+            sentences.append(
+                f"The teacher was trained on {saw['test']} images of this test split: its figures, and those of a "
+                "student that learned from it, are too good."
+            )
+    elif "adopted_from" in teacher.facts:
         sentences.append(
             "The teacher was trained elsewhere. If it has seen images of this test split, its figures, and those of a "
             "student that learned from it, are too good."

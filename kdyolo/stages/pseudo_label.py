@@ -76,7 +76,7 @@ def pseudo_label(context: StageContext) -> StageResult:
     for left in ("labels", "images", "predictions.csv", "thresholds.json"):
         _remove(folder / left)
     view = load_view(run.stage("split"))
-    verify_view(view, ("train", "val"))
+    verify_view(view, ("train", "val", "pool"))
     run.require("teacher")
     checkpoint = run.stage("teacher") / "best.pt"
     class_map = read_class_map(run.stage("teacher") / "classes.json")
@@ -154,21 +154,25 @@ def _thresholds(
 
 
 def _targets(view: View, context: StageContext) -> tuple[list[Target], dict[str, Any]]:
-    """The training images, and the clean, new images of the unlabelled folder, linked into this stage's folder."""
+    """The training images, those of them that gave up their labels (``pool`` in the view), and the unlabelled folder.
+
+    Of that folder only clean, new images are taken; they are linked into this stage's own folder.
+    """
     from kdyolo.datasets.pool import read_pool
     from kdyolo.datasets.view import place, view_stems
 
     folder = context.run.stage("pseudo")
     targets = [
-        Target(i.image, folder / "labels" / "train" / i.label.name, f"train/{i.image.name}", i.width, i.height)
-        for i in view.splits["train"]
+        Target(i.image, folder / "labels" / split / i.label.name, f"{split}/{i.image.name}", i.width, i.height)
+        for split in ("train", "pool")
+        for i in view.splits[split]
     ]
     if context.config.pseudo.images is None:
         return targets, {}
     known = [image for images in view.splits.values() for image in images]
     pool = read_pool(context.config.pseudo.images, known, context.config.audit, context.progress)
     stems = view_stems([sample.name for sample in pool.usable])
-    taken = {image.label.stem for image in view.splits["train"]}
+    taken = {target.label.stem for target in targets}
     (folder / "images" / "pool").mkdir(parents=True)
     for sample in pool.usable:
         stem = f"pool-{stems[sample.name]}"

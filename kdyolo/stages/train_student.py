@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kdyolo.config import Config
-from kdyolo.errors import ConfigError, StageError
-from kdyolo.stages.base import Stage, StageContext, StageResult
-from kdyolo.storage import sha256_by_name, sha256_file, write_text
+from kdyolo.errors import StageError
+from kdyolo.stages.base import Stage, StageContext, StageResult, fingerprint
+from kdyolo.stages.training import train_model
+from kdyolo.storage import sha256_by_name, write_text
 
 if TYPE_CHECKING:
     from kdyolo.datasets.view import ViewImage
@@ -29,11 +30,7 @@ class Lesson:
 
 def _inputs(config: Config) -> dict[str, str]:
     weights = config.student.weights
-    if weights is None:
-        return {}
-    if not weights.is_file():
-        raise ConfigError(f"There is no file {weights}.", "Check --weights.")
-    return {"weights": sha256_file(weights)}
+    return {} if weights is None else {"weights": fingerprint(weights, "student.weights")}
 
 
 def _recipe(config: Config) -> dict[str, Any]:
@@ -80,7 +77,7 @@ def _lessons(context: StageContext, labels: str) -> list[Lesson]:
 
     run = context.run
     view = load_view(run.stage("split"))
-    verify_view(view, ("train", "val"))
+    verify_view(view, ("train", "val", "pool"))
     run.require("pseudo")
     teacher_labels = run.stage("pseudo") / "labels"
     lessons = []
@@ -90,8 +87,10 @@ def _lessons(context: StageContext, labels: str) -> list[Lesson]:
             lessons.append(Lesson(image.image, _label_text(image, theirs, labels)))
     if labels == "gt":
         return lessons
-    pool = run.stage("pseudo") / "images" / "pool"
-    for path in sorted(pool.glob("*")) if pool.is_dir() else []:
+    for path in [
+        *(i.image for i in view.splits.get("pool", ())),
+        *sorted((run.stage("pseudo") / "images").glob("*/*")),
+    ]:
         theirs = teacher_labels / "pool" / f"{path.stem}.txt"
         if theirs.exists():
             lessons.append(Lesson(path, theirs.read_text(encoding="utf-8")))
@@ -119,36 +118,18 @@ def _repeat(lessons: Sequence[Lesson], length: int, seed: int) -> list[Lesson]:
 
 
 def _train(context: StageContext, stage: str, lessons: Sequence[Lesson], labels: str) -> StageResult:
-    from kdyolo.datasets.view import load_view
-    from kdyolo.engine import checkpoints
-    from kdyolo.engine.job import TrainJob
-    from kdyolo.engine.training import train_to_end
-
-    config, folder = context.config, context.run.stage(stage)
-    view = load_view(context.run.stage("split"))
+    folder = context.run.stage(stage)
     given = _build_view(folder / "data", lessons)
-    model = config.student.model
-    job = TrainJob(
-        folder=folder,
-        train=folder / "data" / "images" / "train",
-        val=view.folder / "images" / "val",
-        class_names=view.names,
-        settings=config.student,
-        start=checkpoints.starting_point(config.student, config.runtime.offline, "student"),
-        seed=config.seed,
-        runtime=config.runtime,
-        title=f"{stage} {model}",
-        log=context.run.log,
-    )
-    training = train_to_end(job, context.progress)
+    training = train_model(context, stage, context.config.student, folder / "data" / "images" / "train")
     if training["labels_sha256"] != given:
         raise StageError(
             f"The training of {stage} did not read the label files it was given.",
             "An image or label in the run directory was changed meanwhile; run the command again with --force.",
         )
     label_files = sorted((folder / "data" / "labels" / "train").glob("*.txt"))
-    facts = {"model": model, "labels": labels, "imgsz": config.student.imgsz, **training}
-    summary = f"{model} on {labels} labels, {facts['epochs']} epochs, validation mAP50-95 {facts['val_mAP50_95']:.3f}"
+    facts = {"labels": labels, **training}
+    score = f"validation mAP50-95 {facts['val_mAP50_95']:.3f}"
+    summary = f"{facts['model']} on {labels} labels, {facts['epochs']} epochs, {score}"
     return StageResult([folder / "best.pt", folder / "results.csv", *label_files], facts, summary)
 
 

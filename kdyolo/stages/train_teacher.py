@@ -4,32 +4,46 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from kdyolo.config import Config
-from kdyolo.errors import ConfigError
-from kdyolo.stages.base import Stage, StageContext, StageResult
-from kdyolo.storage import sha256_file, write_json
+from kdyolo.config import Config, TeacherSettings
+from kdyolo.errors import ConfigError, DatasetError
+from kdyolo.stages.base import Stage, StageContext, StageResult, fingerprint
+from kdyolo.stages.training import train_model
+from kdyolo.storage import sha256_file, write_json, write_text
+
+if TYPE_CHECKING:
+    from kdyolo.datasets.view import View
+
+TRAINED_ON = "trained_on.csv"
+
+
+_OF_ADOPTED = {"checkpoint", "map_classes", "trained_on", "allow_seen_test"}
 
 
 def _settings(config: Config) -> dict[str, Any]:
     teacher = config.teacher
     if teacher.checkpoint:
-        return {"imgsz": teacher.imgsz, "map_classes": teacher.map_classes}
-    recipe = teacher.model_dump(mode="json", exclude={"checkpoint", "map_classes", "weights"})
+        return teacher.model_dump(mode="json", include={"imgsz", "map_classes", "allow_seen_test"})
+    recipe = teacher.model_dump(mode="json", exclude=_OF_ADOPTED | {"weights"})
     return {"seed": config.seed, "precision": config.runtime.precision, "teacher": recipe}
 
 
 def _inputs(config: Config) -> dict[str, str]:
     teacher = config.teacher
-    given = {"checkpoint": teacher.checkpoint} if teacher.checkpoint else {"weights": teacher.weights}
-    return {name: _fingerprint(path) for name, path in given.items() if path is not None}
+    if teacher.checkpoint:
+        given = {"checkpoint": teacher.checkpoint, "trained_on": _trained_on(teacher)}
+    else:
+        given = {"weights": teacher.weights}
+    return {name: fingerprint(path, f"teacher.{name}") for name, path in given.items() if path is not None}
 
 
-def _fingerprint(path: Path) -> str:
-    if not path.is_file():
-        raise ConfigError(f"There is no file {path}.", "Check the path of the checkpoint.")
-    return sha256_file(path)
+def _trained_on(teacher: TeacherSettings) -> Path | None:
+    """The list of images an adopted teacher was trained on: named, or beside its checkpoint."""
+    if teacher.trained_on is not None or teacher.checkpoint is None:
+        return teacher.trained_on
+    beside = teacher.checkpoint.with_name(TRAINED_ON)
+    return beside if beside.is_file() else None
 
 
 def train_teacher(context: StageContext) -> StageResult:
@@ -37,6 +51,7 @@ def train_teacher(context: StageContext) -> StageResult:
 
     Raises:
         ConfigError: An adopted teacher's classes are not the data set's.
+        DatasetError: An adopted teacher was trained on test images (`force` goes on).
         EnvironmentFault: The official weights cannot be fetched.
         Interrupted: Stopped by the user; finished epochs are kept.
     """
@@ -44,36 +59,18 @@ def train_teacher(context: StageContext) -> StageResult:
 
 
 def _train(context: StageContext) -> StageResult:
+    from kdyolo.datasets.trained_on import write_trained_on
     from kdyolo.datasets.view import load_view, verify_view
-    from kdyolo.engine import checkpoints
-    from kdyolo.engine.job import TrainJob
-    from kdyolo.engine.training import train_to_end
 
-    config, folder = context.config, context.run.stage("teacher")
-    view = load_view(context.run.stage("split"))
+    folder, view = context.run.stage("teacher"), load_view(context.run.stage("split"))
     verify_view(view, ("train", "val"))
-    job = TrainJob(
-        folder=folder,
-        train=view.folder / "images" / "train",
-        val=view.folder / "images" / "val",
-        class_names=view.names,
-        settings=config.teacher,
-        start=checkpoints.starting_point(config.teacher, config.runtime.offline, "teacher"),
-        seed=config.seed,
-        runtime=config.runtime,
-        title=f"teacher {config.teacher.model}",
-        log=context.run.log,
-    )
-    training = train_to_end(job, context.progress)
-    facts = {
-        "model": config.teacher.model,
-        "labels": "gt",
-        "imgsz": config.teacher.imgsz,
-        **training,
-    }
+    training = train_model(context, "teacher", context.config.teacher, view.folder / "images" / "train")
+    facts = {"labels": "gt", **training}
     classes = _write_classes(folder, {i: i for i in range(len(view.names))})
+    write_trained_on(folder / TRAINED_ON, view.splits["train"])
     summary = f"{facts['model']}, {facts['epochs']} epochs, validation mAP50-95 {facts['val_mAP50_95']:.3f}"
-    return StageResult([folder / "best.pt", folder / "results.csv", classes], facts, summary)
+    outputs = [folder / "best.pt", folder / "results.csv", folder / TRAINED_ON, classes]
+    return StageResult(outputs, facts, summary)
 
 
 def _adopt(context: StageContext) -> StageResult:
@@ -84,7 +81,9 @@ def _adopt(context: StageContext) -> StageResult:
     assert settings.checkpoint is not None
     model, saved = checkpoints.load(settings.checkpoint)
     theirs = [model.names[i] for i in range(len(model.names))]
-    class_map = match_classes(theirs, load_view(context.run.stage("split")).names, settings.map_classes)
+    view = load_view(context.run.stage("split"))
+    class_map = match_classes(theirs, view.names, settings.map_classes)
+    saw = _what_it_saw(context, view)
     folder.mkdir(parents=True, exist_ok=True)
     checkpoints.save_stripped(settings.checkpoint, folder / "best.pt")
     classes = _write_classes(folder, class_map)
@@ -100,8 +99,45 @@ def _adopt(context: StageContext) -> StageResult:
         "adopted_sha256": sha256_file(settings.checkpoint),
         "imgsz": settings.imgsz,
         "epochs": trained.get("epochs"),
+        "saw": saw,
     }
-    return StageResult([folder / "best.pt", classes], facts, f"adopted {settings.checkpoint.name} ({facts['model']})")
+    outputs = [folder / "best.pt", classes]
+    if (listed := _trained_on(settings)) is not None:
+        outputs.append(folder / TRAINED_ON)
+        write_text(outputs[-1], listed.read_text(encoding="utf-8"))
+    return StageResult(outputs, facts, f"adopted {settings.checkpoint.name} ({facts['model']})")
+
+
+def _what_it_saw(context: StageContext, view: View) -> dict[str, int] | None:
+    """How many images of each split an adopted teacher was trained on; None where nothing says so.
+
+    Raises:
+        DatasetError: It saw test images, and the user has not said that this is all right.
+    """
+    from kdyolo.datasets.trained_on import read_trained_on, seen_before
+
+    settings = context.config.teacher
+    if (listed := _trained_on(settings)) is None:
+        return None
+    seen = read_trained_on(listed)
+    found = {split: seen_before(images, seen) for split, images in view.splits.items()}
+    saw = {"images": len(seen), **{split: len(names) for split, names in found.items()}}
+    for split in ("test", "val"):
+        if not found[split]:
+            continue
+        ours, theirs = next(iter(found[split].items()))
+        message = (
+            f"The teacher was trained on {len(found[split])} of the {len(view.splits[split])} {split} images, copies "
+            f"counted ({listed.name}; for example {ours} is its {theirs})."
+        )
+        if split == "test" and not (context.force or settings.allow_seen_test):
+            raise DatasetError(
+                f"{message} What is measured on them proves nothing.",
+                "Split so that they are not in the test split, or go on all the same with "
+                "-S teacher.allow_seen_test=true",
+            )
+        context.progress.warn(message)
+    return saw
 
 
 def _write_classes(folder: Path, class_map: Mapping[int, int]) -> Path:

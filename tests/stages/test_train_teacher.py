@@ -1,6 +1,8 @@
 """Stage `teacher`: train or adopt (faults 51-54)."""
 
 import json
+import shutil
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -8,6 +10,8 @@ import tiny
 import torch
 
 from kdyolo import api
+from kdyolo.datasets.trained_on import write_trained_on
+from kdyolo.datasets.view import load_view
 from kdyolo.engine import checkpoints
 from kdyolo.errors import ConfigError, DatasetError, RunExistsError, UntrustedFileError
 from kdyolo.stages.train_teacher import match_classes
@@ -106,6 +110,49 @@ def test_a_malicious_teacher_is_refused(split, tmp_path):
     assert not (tmp_path / "canary").exists()
 
 
+def listed(split, checkpoint, name):
+    """The teacher in a folder of its own, beside a list that says it was trained on a split of this run."""
+    folder = split.root.with_name(f"from-elsewhere-{name}")
+    folder.mkdir()
+    images = load_view(split.stage("split")).splits[name]
+    write_trained_on(folder / "trained_on.csv", images)
+    return Path(shutil.copy(checkpoint, folder / "best.pt")), len(images)
+
+
+def test_a_teacher_that_saw_test_images_is_refused(split, lively):
+    checkpoint, count = listed(split, lively, "test")
+    with pytest.raises(DatasetError, match=f"trained on {count} of the {count} test images") as caught:
+        adopt(split, checkpoint)
+    assert "teacher.allow_seen_test" in caught.value.hint
+    assert not (split.stage("teacher") / "best.pt").exists()
+
+
+@pytest.mark.parametrize("how", ["force", "setting"])
+def test_and_adopted_when_the_user_says_so(split, lively, how):
+    checkpoint, count = listed(split, lively, "test")
+    values = {"teacher.checkpoint": checkpoint, **({"teacher.allow_seen_test": True} if how == "setting" else {})}
+    notes = tiny.Notes()
+    record = api.train_teacher(split.root, settings=values, force=how == "force", progress=notes)
+    assert record.facts["saw"] == {"images": count, "train": 0, "val": 0, "test": count, "pool": 0}
+    assert any("test images" in warning for warning in notes.warnings)
+    assert "teacher/trained_on.csv" in record.outputs
+
+
+def test_a_teacher_of_the_same_training_images_is_welcome(split, lively):
+    checkpoint, count = listed(split, lively, "train")
+    record = adopt(split, checkpoint)
+    assert record.facts["saw"] == {"images": count, "train": count, "val": 0, "test": 0, "pool": 0}
+
+
+def test_the_list_may_be_named(split, lively, tmp_path):
+    checkpoint, _ = listed(split, lively, "test")
+    moved = checkpoint.with_name("trained_on.csv").rename(tmp_path / "list.csv")
+    with pytest.raises(DatasetError, match="test images"):
+        adopt(split, checkpoint, trained_on=moved)
+    with pytest.raises(ConfigError, match=r"teacher\.trained_on"):
+        adopt(split, checkpoint, trained_on=tmp_path / "none.csv")
+
+
 def test_a_missing_teacher(split, tmp_path):
     with pytest.raises(ConfigError, match="There is no file"):
         adopt(split, tmp_path / "none.pt")
@@ -130,8 +177,17 @@ def test_an_image_changed_since_the_split_is_named(split):
 def test_a_trained_teacher_leaves_a_stock_checkpoint_and_one_row_an_epoch(finished):
     run = RunDir(finished)
     record = run.record("teacher")
-    assert {p.name for p in run.stage("teacher").iterdir()} == {"classes.json", *tiny.LEFT_BY_TRAINING}
-    assert set(record.outputs) == {"teacher/best.pt", "teacher/results.csv", "teacher/classes.json"}
+    assert {p.name for p in run.stage("teacher").iterdir()} == {
+        "classes.json",
+        "trained_on.csv",
+        *tiny.LEFT_BY_TRAINING,
+    }
+    assert set(record.outputs) == {
+        "teacher/best.pt",
+        "teacher/results.csv",
+        "teacher/classes.json",
+        "teacher/trained_on.csv",
+    }
     assert pd.read_csv(run.stage("teacher") / "results.csv")["epoch"].tolist() == [1, 2]
     model, saved = checkpoints.load(run.stage("teacher") / "best.pt")
     assert saved["optimizer"] is None
