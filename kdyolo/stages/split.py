@@ -11,15 +11,19 @@ from typing import Any
 
 import numpy as np
 
-from kdyolo.config import Config
+from kdyolo.config import Config, SplitSettings
 from kdyolo.datasets.audit import write_audit
 from kdyolo.datasets.checks import check_dataset, require_sound
+from kdyolo.datasets.evenness import evenness
+from kdyolo.datasets.folds import FOLDED, divide, write_folds
 from kdyolo.datasets.formats.detect import locate, read
-from kdyolo.datasets.sample import SPLITS, Dataset, Sample
-from kdyolo.datasets.splitting import split_dataset
-from kdyolo.datasets.view import build_view, clear_view, dataset_sha256, load_view
+from kdyolo.datasets.group_rules import is_table
+from kdyolo.datasets.sample import SPLITS, Dataset, Sample, printable
+from kdyolo.datasets.split_file import apply_split_file, require_unchanged
+from kdyolo.datasets.splitting import Division, split_dataset
+from kdyolo.datasets.view import POOL, View, build_view, clear_view, dataset_sha256, load_view
 from kdyolo.errors import ConfigError
-from kdyolo.stages.base import Stage, StageContext, StageResult
+from kdyolo.stages.base import Stage, StageContext, StageResult, fingerprint
 
 
 def _settings(config: Config) -> dict[str, Any]:
@@ -27,7 +31,15 @@ def _settings(config: Config) -> dict[str, Any]:
     parts: dict[str, Any] = config.model_dump(
         mode="json", include={"data": {"format", "allow_outside"}, "audit": True, "split": True}
     )
+    parts["split"] |= {name: file.suffix for name, file in _tables(config).items()}
     return parts
+
+
+def _tables(config: Config) -> dict[str, Path]:
+    """Settings that name a table -> the table."""
+    rule, given = config.split.group_by, config.split.from_file
+    tables = {"group_by": Path(rule) if rule is not None and is_table(rule) else None, "from_file": given}
+    return {name: file for name, file in tables.items() if file is not None}
 
 
 def _inputs(config: Config) -> dict[str, str]:
@@ -39,7 +51,8 @@ def _inputs(config: Config) -> dict[str, str]:
     for top in [root, *sorted({place for place in listed if not place.is_relative_to(root)})]:
         for line in _fingerprint(top):
             digest.update(line)
-    return {"source": digest.hexdigest()}
+    tables = {f"split.{name}": fingerprint(file, f"split.{name}") for name, file in _tables(config).items()}
+    return {"source": digest.hexdigest(), **tables}
 
 
 def _fingerprint(top: Path) -> Iterator[bytes]:
@@ -80,16 +93,49 @@ def split(context: StageContext) -> StageResult:
     folder.mkdir(parents=True, exist_ok=True)
     clear_view(folder)
     dataset = read(source, config.data, config.audit)
-    check_dataset(dataset, config.audit, context.progress)
+    table = config.split.from_file
+    hashes = apply_split_file(table, dataset) if table is not None else {}
+    check_dataset(
+        dataset,
+        config.audit,
+        context.progress,
+        own_splits=config.split.keeps and not config.split.repair,
+        near=config.split.near_duplicates,
+    )
     try:
         require_sound(dataset, config.audit, folder / "audit.csv")
-        rows = split_dataset(dataset, config.split)
+        if table is not None:
+            require_unchanged(table, dataset, hashes)
+        division = split_dataset(dataset, config.split)
     finally:
         audit_files = write_audit(dataset, folder)
+    rows = division.with_labels_on(config.split.labels_fraction, dataset.names, config.split.seed).rows
     outputs = build_view(folder, dataset.names, rows)
-    facts = _facts(dataset, rows, source, config.split.seed)
-    facts["dataset_sha256"] = dataset_sha256(load_view(folder))
+    even = evenness(division.parts, division.shares, dataset.names)
+    facts = {**_facts(dataset, rows, source, config.split.seed), **even.facts()}
+    if division.moves:
+        facts["moved"] = {printable(move.sample.name): f"{move.origin} -> {move.target}" for move in division.moves}
+    view = load_view(folder)
+    if config.split.folds is not None:
+        file, facts["folds"] = _folds(division, view, config.split)
+        outputs.append(file)
+    facts["dataset_sha256"] = dataset_sha256(view)
+    context.progress.note("\n".join(even.lines()))
     return StageResult([*outputs, *audit_files], facts, _tell(facts, context))
+
+
+def _folds(division: Division, view: View, split: SplitSettings) -> tuple[Path, dict[str, Any]]:
+    """Divide train and val into folds; their table, and how even they are."""
+    assert split.folds is not None
+    groups = [group for name in FOLDED for group in division.parts[name]]
+    shares = [1 / split.folds] * split.folds
+    chosen = divide(groups, split.folds, split.repeats, split.seed, len(view.names))
+    worst = 0.0
+    for folds in chosen:
+        parts = {str(i): [g for g, fold in zip(groups, folds, strict=True) if fold == i] for i in range(split.folds)}
+        worst = max(worst, evenness(parts, shares, view.names).worst)
+    file = write_folds(view, groups, chosen)
+    return file, {"folds": split.folds, "repeats": split.repeats, "worst_deviation": worst}
 
 
 def _facts(dataset: Dataset, rows: list[tuple[str, str, Sample]], source: Path, seed: int) -> dict[str, Any]:
@@ -107,6 +153,7 @@ def _facts(dataset: Dataset, rows: list[tuple[str, str, Sample]], source: Path, 
             name: _split_facts(dataset.names, [sample for split_name, _, sample in rows if split_name == name])
             for name in SPLITS
         },
+        "pool": sum(name == POOL for name, _, _ in rows),
     }
 
 
@@ -129,7 +176,11 @@ def _tell(facts: dict[str, Any], context: StageContext) -> str:
         )
     counts = " / ".join(str(facts["splits"][name]["images"]) for name in SPLITS)
     boxes = sum(facts["splits"][name]["boxes"] for name in SPLITS)
-    return f"{counts} images (train / val / test), {boxes} boxes, {len(facts['classes'])} classes"
+    moved = f"; images moved: {len(facts['moved'])}" if facts.get("moved") else ""
+    return (
+        f"{counts} images (train / val / test), {boxes} boxes, {len(facts['classes'])} classes at most "
+        f"{100 * facts['worst_deviation']:.2g} % off their shares{moved}"
+    )
 
 
 STAGE = Stage(

@@ -2,30 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import random
-import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kdyolo.config import Config
-from kdyolo.errors import StageError
 from kdyolo.stages.base import Stage, StageContext, StageResult, fingerprint
-from kdyolo.stages.training import train_model
-from kdyolo.storage import sha256_by_name, write_text
+from kdyolo.stages.training import Lesson, repeat, train_on
 
 if TYPE_CHECKING:
     from kdyolo.datasets.view import ViewImage
-
-
-@dataclass(frozen=True)
-class Lesson:
-    """One training image of a student and its label text; the same image may come several times."""
-
-    image: Path
-    labels: str
 
 
 def _inputs(config: Config) -> dict[str, str]:
@@ -65,7 +51,7 @@ def train_baseline(context: StageContext) -> StageResult:
     to make its epochs equally long.
     """
     length = len(_lessons(context, context.config.student.labels))
-    return _train(context, "baseline", _repeat(_lessons(context, "gt"), length, context.config.seed), "gt")
+    return _train(context, "baseline", repeat(_lessons(context, "gt"), length, context.config.seed), "gt")
 
 
 def _lessons(context: StageContext, labels: str) -> list[Lesson]:
@@ -87,10 +73,8 @@ def _lessons(context: StageContext, labels: str) -> list[Lesson]:
             lessons.append(Lesson(image.image, _label_text(image, theirs, labels)))
     if labels == "gt":
         return lessons
-    for path in [
-        *(i.image for i in view.splits.get("pool", ())),
-        *sorted((run.stage("pseudo") / "images").glob("*/*")),
-    ]:
+    pool = [image.image for image in view.splits["pool"]]
+    for path in [*pool, *sorted((run.stage("pseudo") / "images" / "pool").glob("*"))]:
         theirs = teacher_labels / "pool" / f"{path.stem}.txt"
         if theirs.exists():
             lessons.append(Lesson(path, theirs.read_text(encoding="utf-8")))
@@ -110,50 +94,11 @@ def _label_text(image: ViewImage, theirs: Path, labels: str) -> str:
     return label_text(cls, xyxy_to_xywh(xyxy))
 
 
-def _repeat(lessons: Sequence[Lesson], length: int, seed: int) -> list[Lesson]:
-    """Lessons repeated to `length`: whole rounds, then a seeded choice, so that no image is seen much more often."""
-    rounds, rest = divmod(length, len(lessons))
-    chosen = [*range(len(lessons))] * rounds + sorted(random.Random(seed).sample(range(len(lessons)), rest))  # noqa: S311
-    return [lessons[i] for i in chosen]
-
-
 def _train(context: StageContext, stage: str, lessons: Sequence[Lesson], labels: str) -> StageResult:
-    folder = context.run.stage(stage)
-    given = _build_view(folder / "data", lessons)
-    training = train_model(context, stage, context.config.student, folder / "data" / "images" / "train")
-    if training["labels_sha256"] != given:
-        raise StageError(
-            f"The training of {stage} did not read the label files it was given.",
-            "An image or label in the run directory was changed meanwhile; run the command again with --force.",
-        )
-    label_files = sorted((folder / "data" / "labels" / "train").glob("*.txt"))
-    facts = {"labels": labels, **training}
+    facts, outputs = train_on(context, stage, context.config.student, lessons)
     score = f"validation mAP50-95 {facts['val_mAP50_95']:.3f}"
     summary = f"{facts['model']} on {labels} labels, {facts['epochs']} epochs, {score}"
-    return StageResult([folder / "best.pt", folder / "results.csv", *label_files], facts, summary)
-
-
-def _build_view(folder: Path, lessons: Sequence[Lesson]) -> str:
-    """Link images and write labels as ultralytics looks for them; returns the sha256 of the label files."""
-    shutil.rmtree(folder, ignore_errors=True)
-    (folder / "images" / "train").mkdir(parents=True)
-    files, taken = [], set[str]()
-    for lesson in lessons:
-        # An image that comes again, or shares its name with one of the pool, must not overwrite the other: as links,
-        # both may be the user's own files.
-        stem, number = lesson.image.stem, 1
-        while stem.casefold() in taken:
-            number += 1
-            stem = f"{lesson.image.stem}~{number}"
-        taken.add(stem.casefold())
-        image = folder / "images" / "train" / f"{stem}{lesson.image.suffix}"
-        try:
-            os.link(lesson.image, image)
-        except OSError:
-            shutil.copyfile(lesson.image, image)
-        files.append(folder / "labels" / "train" / f"{image.stem}.txt")
-        write_text(files[-1], lesson.labels)
-    return sha256_by_name(files)
+    return StageResult(outputs, {"labels": labels, **facts}, summary)
 
 
 STAGE = Stage(

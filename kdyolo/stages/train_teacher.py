@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from kdyolo.config import Config, TeacherSettings
 from kdyolo.errors import ConfigError, DatasetError
 from kdyolo.stages.base import Stage, StageContext, StageResult, fingerprint
-from kdyolo.stages.training import train_model
+from kdyolo.stages.training import Lesson, repeat, train_model, train_on
 from kdyolo.storage import sha256_file, write_json, write_text
 
 if TYPE_CHECKING:
@@ -64,13 +64,19 @@ def _train(context: StageContext) -> StageResult:
 
     folder, view = context.run.stage("teacher"), load_view(context.run.stage("split"))
     verify_view(view, ("train", "val"))
-    training = train_model(context, "teacher", context.config.teacher, view.folder / "images" / "train")
-    facts = {"labels": "gt", **training}
+    settings, outputs = context.config.teacher, [folder / "best.pt", folder / "results.csv"]
+    if view.splits["pool"]:
+        # Few labelled images would make short epochs: seen again, they make as many steps as all images would.
+        lessons = [Lesson(i.image, i.label.read_text(encoding="utf-8")) for i in view.splits["train"]]
+        lessons = repeat(lessons, len(lessons) + len(view.splits["pool"]), context.config.seed)
+        facts, outputs = train_on(context, "teacher", settings, lessons)
+    else:
+        facts = train_model(context, "teacher", settings, view.folder / "images" / "train")
+    facts["labels"] = "gt"
     classes = _write_classes(folder, {i: i for i in range(len(view.names))})
     write_trained_on(folder / TRAINED_ON, view.splits["train"])
     summary = f"{facts['model']}, {facts['epochs']} epochs, validation mAP50-95 {facts['val_mAP50_95']:.3f}"
-    outputs = [folder / "best.pt", folder / "results.csv", folder / TRAINED_ON, classes]
-    return StageResult(outputs, facts, summary)
+    return StageResult([*outputs, folder / TRAINED_ON, classes], facts, summary)
 
 
 def _adopt(context: StageContext) -> StageResult:

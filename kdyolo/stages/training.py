@@ -1,12 +1,80 @@
-"""What the stages that train have in common: one job from the settings, on the run's own images and classes."""
+"""What the stages that train have in common: the images with their labels, and one job from the settings."""
 
 from __future__ import annotations
 
+import os
+import random
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from kdyolo.config import TrainSettings
+from kdyolo.errors import StageError
 from kdyolo.stages.base import StageContext
+from kdyolo.storage import sha256_by_name, write_text
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """One training image of a student and its label text; the same image may come several times."""
+
+    image: Path
+    labels: str
+
+
+def repeat(lessons: Sequence[Lesson], length: int, seed: int) -> list[Lesson]:
+    """Lessons repeated to `length`: whole rounds, then a seeded choice, so that no image is seen much more often."""
+    rounds, rest = divmod(length, len(lessons))
+    chosen = [*range(len(lessons))] * rounds + sorted(random.Random(seed).sample(range(len(lessons)), rest))  # noqa: S311
+    return [lessons[i] for i in chosen]
+
+
+def train_on(
+    context: StageContext, stage: str, settings: TrainSettings, lessons: Sequence[Lesson]
+) -> tuple[dict[str, Any], list[Path]]:
+    """`train_model` on lessons, with proof that exactly their labels were read.
+
+    Returns:
+        Facts for the record, and the stage's output files.
+
+    Raises:
+        StageError: The loader did not read exactly the labels it was given. Else as `train_model`.
+    """
+    folder = context.run.stage(stage)
+    given = lay_out(folder / "data", lessons)
+    facts = train_model(context, stage, settings, folder / "data" / "images" / "train")
+    if facts["labels_sha256"] != given:
+        raise StageError(
+            f"The training of {stage} did not read the label files it was given.",
+            "An image or label in the run directory was changed meanwhile; run the command again with --force.",
+        )
+    label_files = sorted((folder / "data" / "labels" / "train").glob("*.txt"))
+    return facts, [folder / "best.pt", folder / "results.csv", *label_files]
+
+
+def lay_out(folder: Path, lessons: Sequence[Lesson]) -> str:
+    """Link images and write labels as ultralytics looks for them; returns the sha256 of the label files."""
+    shutil.rmtree(folder, ignore_errors=True)
+    (folder / "images" / "train").mkdir(parents=True)
+    files, taken = [], set[str]()
+    for lesson in lessons:
+        # An image that comes again, or shares its name with one of the pool, must not overwrite the other: as links,
+        # both may be the user's own files.
+        stem, number = lesson.image.stem, 1
+        while stem.casefold() in taken:
+            number += 1
+            stem = f"{lesson.image.stem}~{number}"
+        taken.add(stem.casefold())
+        image = folder / "images" / "train" / f"{stem}{lesson.image.suffix}"
+        try:
+            os.link(lesson.image, image)
+        except OSError:
+            shutil.copyfile(lesson.image, image)
+        files.append(folder / "labels" / "train" / f"{image.stem}.txt")
+        write_text(files[-1], lesson.labels)
+    return sha256_by_name(files)
 
 
 def train_model(context: StageContext, stage: str, settings: TrainSettings, images: Path) -> dict[str, Any]:

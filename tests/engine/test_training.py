@@ -320,7 +320,7 @@ def test_validation_runs_the_network_in_bf16_and_decodes_in_fp32(job, monkeypatc
 
     def spy_head(self, *args, **kwargs):
         raw = head(self, *args, **kwargs)
-        heads.append((self.training, raw["scores"].dtype))
+        heads.append((torch.is_inference_mode_enabled(), raw["scores"].dtype))
         return raw
 
     def spy_decode(self, raw):
@@ -331,7 +331,7 @@ def test_validation_runs_the_network_in_bf16_and_decodes_in_fp32(job, monkeypatc
     monkeypatch.setattr(Detect, "forward_head", spy_head)
     monkeypatch.setattr(Detect, "_inference", spy_decode)
     train(job(precision="bf16", epochs=1), Silent())
-    in_validation = {dtype for training, dtype in heads if not training}
+    in_validation = {dtype for validating, dtype in heads if validating}
     assert in_validation == {torch.bfloat16}
     assert set(decoded) == {torch.float32}
 

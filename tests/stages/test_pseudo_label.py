@@ -10,6 +10,7 @@ from builders import write_image
 
 from kdyolo import api
 from kdyolo.datasets.formats.labels import read_labels
+from kdyolo.datasets.sample import SPLITS
 from kdyolo.datasets.view import load_view
 from kdyolo.engine import detector as engine
 from kdyolo.engine.detector import Detector
@@ -243,7 +244,9 @@ def pool(run, tmp_path, demo_set):
     folder.mkdir()
     for path in sorted(new.glob("*"))[31:]:
         shutil.copy(path, folder)
-    for split, images in load_view(run.stage("split")).splits.items():
+    view = load_view(run.stage("split"))
+    for split in SPLITS:
+        images = view.splits[split]
         shutil.copy(images[0].image, folder / f"from-{split}.jpg")
     shutil.copy(folder / "leaf_00031.jpg", folder / "twice.jpg")
     (folder / "broken.jpg").write_bytes(b"")

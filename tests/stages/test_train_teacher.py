@@ -149,8 +149,9 @@ def test_the_list_may_be_named(split, lively, tmp_path):
     moved = checkpoint.with_name("trained_on.csv").rename(tmp_path / "list.csv")
     with pytest.raises(DatasetError, match="test images"):
         adopt(split, checkpoint, trained_on=moved)
-    with pytest.raises(ConfigError, match=r"teacher\.trained_on"):
+    with pytest.raises(ConfigError, match=r"none\.csv") as caught:
         adopt(split, checkpoint, trained_on=tmp_path / "none.csv")
+    assert "teacher.trained_on" in caught.value.hint
 
 
 def test_a_missing_teacher(split, tmp_path):
