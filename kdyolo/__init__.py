@@ -6,9 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from kdyolo.api import (
+        audit,
         compare,
+        convert,
         demo,
         doctor,
+        export_labels,
+        import_labels,
         init,
         pseudo_label,
         run,
@@ -19,9 +23,13 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "audit",
     "compare",
+    "convert",
     "demo",
     "doctor",
+    "export_labels",
+    "import_labels",
     "init",
     "pseudo_label",
     "run",

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from kdyolo.errors import RunExistsError, StageError
+from kdyolo.config import Config, load_config
+from kdyolo.errors import ConfigError, RunExistsError, StageError
 from kdyolo.pipeline import chain, execute, resolve
 from kdyolo.progress import Progress, Silent
 from kdyolo.storage import RunDir, StageRecord, free_name, write_text
@@ -43,6 +44,59 @@ def run(
         KdyoloError: See `kdyolo.errors`.
     """
     return _chain(source, run, config, settings, resume, force, progress)
+
+
+def audit(
+    source: str | Path,
+    *,
+    html: str | Path | None = None,
+    everything: bool = False,
+    config: Path | None = None,
+    settings: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Check a data set as it is, its own splits included, and change nothing in it.
+
+    Args:
+        source: Data set: a folder or a data.yaml.
+        html: Write a page with pictures of what was found to this file.
+        everything: List every finding, not the first 1000 of each kind.
+        config: YAML file of settings.
+        settings: Dotted key -> value, for example ``{"audit.min_side": 32}``; wins over `config`.
+        progress: Whom to tell; nobody by default.
+
+    Returns:
+        What `kdyolo audit --json` prints, see `kdyolo.datasets.audit.summarise`. That the data set has faults is no
+        exception: ``errors`` counts them.
+
+    Raises:
+        KdyoloError: The data set cannot be read at all, or the page cannot be written.
+    """
+    resolved = load_config(config, overrides={**(settings or {}), **_source(source)})
+    return audit_with(resolved, html=None if html is None else Path(html), everything=everything, progress=progress)
+
+
+def audit_with(
+    config: Config, *, html: Path | None = None, everything: bool = False, progress: Progress | None = None
+) -> dict[str, Any]:
+    """`audit` with resolved settings, whose ``data.source`` is the data set."""
+    from kdyolo.datasets.audit import MAX_LISTED, summarise
+    from kdyolo.datasets.checks import audit_dataset
+    from kdyolo.datasets.formats.detect import locate, read
+
+    if config.data.source is None:
+        raise ConfigError("No data set is given.", "Name its folder: `kdyolo audit FOLDER`.")
+    if html is not None:
+        from kdyolo.report.audit_page import require_free
+
+        require_free(html, locate(config.data.source, config.data)[0])
+    dataset = read(config.data.source, config.data, config.audit)
+    audit_dataset(dataset, config.audit, config.split.ratios, progress or Silent())
+    if html is not None:
+        from kdyolo.report.audit_page import write_page
+
+        write_page(dataset, config.audit, html)
+    return summarise(dataset, None if everything else MAX_LISTED)
 
 
 def split(
@@ -124,6 +178,107 @@ def demo(
 ) -> dict[str, Any]:
     """Draw the demo data set beside the run and run the chain on it. Arguments and errors as for `run`."""
     return _chain(demo_data(RunDir(run)), run, config, settings, resume, force, progress, DEMO_PRESET)
+
+
+def convert(
+    source: str | Path,
+    to: str,
+    out: str | Path,
+    *,
+    config: Path | None = None,
+    settings: Mapping[str, Any] | None = None,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Write a data set in another format, into a new folder.
+
+    Args:
+        source: Data set: a folder or a data.yaml.
+        to: ``yolo``, ``coco``, ``voc``, ``label-studio`` or ``cvat``.
+        out: The new folder.
+        config: YAML file of settings; ``data`` and ``audit`` count.
+        settings: Dotted key -> value, for example ``{"data.format": "coco"}``; wins over `config`.
+        force: Move an existing `out` aside.
+        progress: Whom to tell; nobody by default.
+
+    Returns:
+        What was written, see `kdyolo.datasets.formats.convert.convert`.
+
+    Raises:
+        KdyoloError: See there.
+    """
+    from kdyolo.datasets.formats.convert import convert
+
+    resolved = load_config(config, overrides=settings)
+    return convert(Path(source), to, Path(out), resolved.data, resolved.audit, progress or Silent(), force)
+
+
+def export_labels(
+    run: str | Path,
+    to: str,
+    out: str | Path,
+    *,
+    split: Literal["train", "pool", "all"] = "all",
+    all_scores: bool = False,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Write a run's pseudo-labels with their scores, to be reviewed or used elsewhere.
+
+    Args:
+        run: Run directory, as far as its pseudo-labels.
+        to: ``label-studio``, ``cvat``, ``coco`` or ``yolo``.
+        out: The new folder.
+        split: The training images, the pool, or all.
+        all_scores: Also the boxes whose score was too low to become a label.
+        force: Move an existing `out` aside.
+        progress: Whom to tell; nobody by default.
+
+    Returns:
+        What was written, see `kdyolo.pseudo.export.export`.
+
+    Raises:
+        KdyoloError: See there.
+    """
+    from kdyolo.pseudo.export import export
+
+    return export(RunDir(run), to, Path(out), split, progress or Silent(), all_scores=all_scores, force=force)
+
+
+def import_labels(
+    source: str | Path,
+    images: str | Path,
+    out: str | Path,
+    *,
+    names: Sequence[str] | None = None,
+    config: Path | None = None,
+    settings: Mapping[str, Any] | None = None,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Make a YOLO data set of annotations that were reviewed in Label Studio or CVAT.
+
+    Args:
+        source: What was exported there: a json, an xml, or their folder.
+        images: The folder of the images.
+        out: The new folder; `split` takes it.
+        names: Class names in the order of their ids; None takes those of the export.
+        config: YAML file of settings; ``data`` and ``audit`` count.
+        settings: Dotted key -> value; wins over `config`.
+        force: Move an existing `out` aside.
+        progress: Whom to tell; nobody by default.
+
+    Returns:
+        What was written, see `kdyolo.datasets.formats.convert.take_back`.
+
+    Raises:
+        KdyoloError: See there.
+    """
+    from kdyolo.datasets.formats.convert import take_back
+
+    resolved = load_config(config, overrides=settings)
+    paths = Path(source), Path(images), Path(out)
+    return take_back(*paths, resolved.data, resolved.audit, progress or Silent(), names=names, force=force)
 
 
 def status(run: str | Path) -> dict[str, Any]:

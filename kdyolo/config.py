@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -54,7 +55,22 @@ class SplitSettings(Settings):
 
     ratios: tuple[float, float, float] = Field((0.7, 0.15, 0.15), description="shares of train, val, test; sum 1")
     keep_splits: bool = Field(False, description="keep the splits the data set came with")
+    from_file: Path | None = Field(None, description="take the splits from this table, for example a run's splits.csv")
+    repair: bool = Field(
+        False, description="keep the splits that are given, and where they leak move the fewest images"
+    )
     seed: int = Field(0, ge=0, description="seed of the split")
+    group_by: str | None = Field(
+        None,
+        description="what keeps images together: a regular expression on names (its first group), or a .csv with file, "
+        "group; null: what the names say of videos and sources",
+    )
+    near_duplicates: bool = Field(
+        True, description="keep resized, recompressed, brightened and mirrored copies together"
+    )
+    name_patterns: bool = Field(True, description="keep frames of one video and Roboflow copies of one image together")
+    folds: int | None = Field(None, ge=2, description="divide train and val into so many folds as well (folds.csv)")
+    repeats: int = Field(1, ge=1, description="divide into folds so many times, each time differently")
     labels_fraction: Share = Field(
         1.0, description="share of training images that keep their labels; the rest joins the unlabelled pool"
     )
@@ -65,6 +81,34 @@ class SplitSettings(Settings):
         if min(ratios) <= 0 or abs(sum(ratios) - 1) > 1e-6:
             raise ValueError("train, val and test ratios must each be above 0 and sum to 1")
         return ratios
+
+    @field_validator("group_by")
+    @classmethod
+    def _rule(cls, rule: str | None) -> str | None:
+        """A regular expression as it is; a table's name made absolute, so that a run goes on from any folder."""
+        if rule is None or not rule.lower().endswith(".csv"):
+            try:
+                re.compile(rule or "")
+            except re.error as error:
+                raise ValueError(f"is neither a .csv nor a regular expression: {error}") from error
+            return rule
+        return str(Path(rule).resolve())
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> Self:
+        if self.from_file is not None and self.keep_splits:
+            raise ValueError(
+                "from_file and keep_splits exclude each other; take one back: -S split.from_file=null, or "
+                "-S split.keep_splits=false"
+            )
+        if self.repeats > 1 and self.folds is None:
+            raise ValueError("repeats needs folds, for example --folds 5")
+        return self
+
+    @property
+    def keeps(self) -> bool:
+        """Whether splits are given and not made: the data set's own, or those of a table."""
+        return self.keep_splits or self.repair or self.from_file is not None
 
 
 class AugmentSettings(Settings):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import fake_chain
 import pytest
+from builders import make_yolo_dataset
 
 import kdyolo
 from kdyolo import api
@@ -73,10 +74,24 @@ def test_demo(monkeypatch, tmp_path):
 def test_every_command_is_a_function():
     from kdyolo.cli.main import app
 
-    commands = {command.name.replace("-", "_") for command in app.registered_commands}
-    assert commands == set(kdyolo.__all__)
-    for name in commands:
+    groups = [group.typer_instance for group in app.registered_groups]
+    commands = [command for one in (app, *groups) for command in one.registered_commands]
+    # `import` is no name for a function, and neither `export` nor `import` says of what.
+    named = {"export": "export_labels", "import": "import_labels"}
+    names = {named.get(command.name, command.name.replace("-", "_")) for command in commands}
+    assert names == set(kdyolo.__all__)
+    for name in names:
         assert callable(getattr(kdyolo, name))
+
+
+def test_audit_judges_and_raises_only_where_it_cannot_read(tmp_path):
+    folder = make_yolo_dataset(tmp_path / "set", n=12, boxes=30)
+    (folder / "images/img000.jpg").write_bytes(b"")
+    found = kdyolo.audit(folder, html=tmp_path / "audit.html", settings={"audit.min_side": 60})
+    assert found["reasons"] == {"empty_file": 1, "too_small": 11}
+    assert (tmp_path / "audit.html").is_file()
+    with pytest.raises(ConfigError, match="There is no"):
+        kdyolo.audit(tmp_path / "nothing")
 
 
 def test_status():

@@ -73,6 +73,44 @@ Ratios = Annotated[
 KeepSplits = Annotated[
     bool | None, typer.Option("--keep-splits", rich_help_panel=DATA_PANEL, help="Keep the splits the data came with.")
 ]
+SplitFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--from",
+        metavar="FILE",
+        rich_help_panel=DATA_PANEL,
+        help="Take the splits from a table with source and split, for example a run's splits.csv.",
+    ),
+]
+Repair = Annotated[
+    bool | None,
+    typer.Option(
+        "--repair",
+        rich_help_panel=DATA_PANEL,
+        help="Keep the splits that are given, and where they leak move the fewest images.",
+    ),
+]
+GroupBy = Annotated[
+    str | None,
+    typer.Option(
+        metavar="REGEX|CSV",
+        rich_help_panel=DATA_PANEL,
+        help="What keeps images together: a regular expression on names, or a .csv with file and group.",
+    ),
+]
+NearDuplicates = Annotated[
+    bool | None,
+    typer.Option(
+        rich_help_panel=DATA_PANEL, help="Keep resized, recompressed, brightened and mirrored copies together."
+    ),
+]
+Folds = Annotated[
+    int | None,
+    typer.Option(metavar="K", rich_help_panel=DATA_PANEL, help="Divide train and val into folds as well (folds.csv)."),
+]
+Repeats = Annotated[
+    int | None, typer.Option(metavar="N", rich_help_panel=DATA_PANEL, help="Divide into folds so many times.")
+]
 AllowOutside = Annotated[
     bool | None,
     typer.Option(
@@ -82,8 +120,26 @@ AllowOutside = Annotated[
     ),
 ]
 Format = Annotated[
-    Literal["auto", "yolo", "voc"] | None,
-    typer.Option("--format", rich_help_panel=DATA_PANEL, help="How labels are written."),
+    Literal["auto", "yolo", "voc", "coco", "csv", "label-studio", "cvat"] | None,
+    typer.Option("--format", rich_help_panel=DATA_PANEL, help="How labels are written; auto looks for itself."),
+]
+LabelsFraction = Annotated[
+    float | None,
+    typer.Option(
+        metavar="X",
+        rich_help_panel=DATA_PANEL,
+        help="Share of training images that keep their labels; the rest is used as if unlabelled.",
+    ),
+]
+Pool = Annotated[
+    Path | None,
+    typer.Option(
+        "--pool",
+        "--images",
+        metavar="DIR",
+        rich_help_panel=DATA_PANEL,
+        help="Unlabelled images for the teacher to label as well; copies of val and test images are left out.",
+    ),
 ]
 Labels = Annotated[
     Literal["pseudo", "gt", "gt+pseudo"] | None,
@@ -124,7 +180,7 @@ def examples(*commands: str) -> str:
 
 def add(app: typer.Typer, command: Callable[..., None], shown: Sequence[str], more: str = "") -> None:
     """Put a command into the app; its help is `shown`, examples of use, then its docstring, then `more`."""
-    name = command.__name__.replace("_", "-")
+    name = command.__name__.rstrip("_").replace("_", "-")
     summary = (command.__doc__ or "").strip()
     app.command(name, help=examples(*shown) + summary + (f"\n\n{more}" if more else ""), short_help=summary)(command)
 
@@ -136,6 +192,23 @@ def runtime(offline: bool | None, precision: str | None, device: str | None, tra
         "runtime.precision": precision,
         "runtime.device": device,
         "runtime.track": track or None,
+    }
+
+
+def splitting(
+    keep_splits: bool | None,
+    from_file: Path | None,
+    repair: bool | None,
+    group_by: str | None,
+    near_duplicates: bool | None,
+) -> dict[str, Any]:
+    """The flags about what is kept together and which splits are kept, as settings."""
+    return {
+        "split.keep_splits": keep_splits,
+        "split.from_file": from_file,
+        "split.repair": repair,
+        "split.group_by": group_by,
+        "split.near_duplicates": near_duplicates,
     }
 
 
@@ -166,6 +239,22 @@ def parse_ratios(text: str | None) -> list[float] | None:
     if len(ratios) != 3:
         raise ConfigError(f"--ratios {text!r} is not three numbers.", "For example: --ratios 0.7,0.15,0.15")
     return ratios
+
+
+def parse_shares(text: str | None) -> list[float] | None:
+    """'0.125,0.25,0.5,1' as numbers.
+
+    Raises:
+        ConfigError: It is something else.
+    """
+    if text is None:
+        return None
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise ConfigError(
+            f"--label-budget {text!r} is not a list of shares.", "For example: --label-budget 0.125,0.25,0.5,1"
+        ) from None
 
 
 def parse_conf(text: str | None) -> float | dict[str, float] | None:

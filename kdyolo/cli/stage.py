@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -24,12 +23,19 @@ def split(
     seed: opt.SplitSeed = None,
     ratios: opt.Ratios = None,
     keep_splits: opt.KeepSplits = None,
+    from_: opt.SplitFile = None,
+    repair: opt.Repair = None,
+    group_by: opt.GroupBy = None,
+    near_duplicates: opt.NearDuplicates = None,
+    folds: opt.Folds = None,
+    repeats: opt.Repeats = None,
+    labels_fraction: opt.LabelsFraction = None,
     allow_outside: opt.AllowOutside = None,
     format_: opt.Format = None,
     json: opt.Json = False,
     quiet: opt.Quiet = False,
 ) -> None:
-    """Check a data set and divide it into train, val and test, identical copies kept together."""
+    """Check a data set and divide it evenly into train, val and test; copies and frames of a video stay together."""
     console = open_console(json=json, quiet=quiet)
     flags = {
         "data.source": source,
@@ -37,7 +43,10 @@ def split(
         "data.allow_outside": allow_outside,
         "split.seed": seed,
         "split.ratios": opt.parse_ratios(ratios),
-        "split.keep_splits": keep_splits,
+        "split.folds": folds,
+        "split.repeats": repeats,
+        "split.labels_fraction": labels_fraction,
+        **opt.splitting(keep_splits, from_, repair, group_by, near_duplicates),
     }
     perform(Request(run, "split", config, set_, flags, resume, force, dry_run), console)
 
@@ -81,10 +90,7 @@ def train_teacher(
 def pseudo_label(
     *,
     run: opt.Run,
-    images: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", rich_help_panel=opt.DATA_PANEL, help="Unlabelled images to label as well."),
-    ] = None,
+    pool: opt.Pool = None,
     conf: Annotated[
         str | None,
         typer.Option(
@@ -116,7 +122,7 @@ def pseudo_label(
     """Let the teacher label the training images, and a folder of unlabelled ones if there is one."""
     console = open_console(json=json, quiet=quiet)
     flags = {
-        "pseudo.images": images,
+        "pseudo.images": pool,
         "pseudo.conf": opt.parse_conf(conf),
         "pseudo.iou": iou,
         "pseudo.augment": augment,
@@ -188,7 +194,13 @@ def register(app: typer.Typer) -> None:
     opt.add(
         app,
         split,
-        ("kdyolo split tomatoes --run runs/first", "kdyolo split tomatoes --run runs/first --ratios 0.6,0.2,0.2"),
+        (
+            "kdyolo split tomatoes --run runs/first",
+            "kdyolo split tomatoes --run runs/first --ratios 0.6,0.2,0.2 --group-by 'plant(\\d+)'",
+            "kdyolo split tomatoes --run runs/first --keep-splits --repair",
+            "kdyolo split tomatoes --run runs/first --from splits.csv",
+        ),
+        "docs/splitting.md says how images are grouped, balanced and kept apart.",
     )
     opt.add(
         app,

@@ -6,17 +6,48 @@ from collections import Counter, defaultdict
 from pathlib import Path
 
 from kdyolo.config import AuditSettings
+from kdyolo.datasets.balance import report_balance, report_rare_classes
+from kdyolo.datasets.box_table import BoxTable
+from kdyolo.datasets.copies import report_copies, report_sources
 from kdyolo.datasets.image_checks import check_images
+from kdyolo.datasets.label_checks import report_labels
 from kdyolo.datasets.sample import Dataset, Sample, printable
 from kdyolo.errors import DatasetError
 from kdyolo.progress import Progress
 
-_WHOLE_IMAGE = 0.98
-_ENOUGH_BOXES = 10
 
-
-def check_dataset(dataset: Dataset, audit: AuditSettings, progress: Progress) -> None:
+def check_dataset(
+    dataset: Dataset, audit: AuditSettings, progress: Progress, *, own_splits: bool = False, near: bool = True
+) -> BoxTable:
     """Open every image, quarantine what cannot be used, and record what was found in `dataset`.
+
+    Args:
+        dataset: As read; its samples get their `check` and, where bad, their `quarantine`.
+        audit: Limits.
+        progress: Shown a bar.
+        own_splits: The user's own splits are to be used as they are: a leak between them is an error. Where kdyolo
+            makes new ones, which keep copies together, copies are only noted.
+        near: Look for near and mirrored copies as well, and not for identical ones alone.
+
+    Returns:
+        The boxes of the usable images.
+    """
+    check_files(dataset, audit, progress)
+    _check_case(dataset)
+    table = BoxTable.of(dataset.usable)
+    if not near:
+        dataset.near = []
+    report_copies(dataset, own_splits)
+    report_sources(dataset, own_splits)
+    report_labels(dataset, table)
+    report_balance(dataset, table)
+    return table
+
+
+def check_files(dataset: Dataset, audit: AuditSettings, progress: Progress) -> None:
+    """Open every image and quarantine those that cannot be used, and those whose labels are missing or shared.
+
+    This is what a conversion needs; copies and the labels' quality are not looked at.
 
     Args:
         dataset: As read; its samples get their `check` and, where bad, their `quarantine`.
@@ -26,9 +57,21 @@ def check_dataset(dataset: Dataset, audit: AuditSettings, progress: Progress) ->
     check_images(dataset, audit, progress)
     _check_missing_labels(dataset, audit)
     _check_label_collisions(dataset)
-    _check_case(dataset)
-    _check_copies(dataset)
-    _check_whole_image_boxes(dataset)
+
+
+def audit_dataset(
+    dataset: Dataset, audit: AuditSettings, shares: tuple[float, float, float], progress: Progress
+) -> None:
+    """Judge a data set as it is, its own splits included.
+
+    Args:
+        dataset: As read.
+        audit: Limits.
+        shares: Of train, val and test, where the data set has no splits.
+        progress: Shown a bar.
+    """
+    table = check_dataset(dataset, audit, progress, own_splits=True)
+    report_rare_classes(dataset, table, shares)
 
 
 def require_sound(dataset: Dataset, audit: AuditSettings, full_list: Path) -> None:
@@ -56,28 +99,30 @@ def require_sound(dataset: Dataset, audit: AuditSettings, full_list: Path) -> No
 
 
 def _check_missing_labels(dataset: Dataset, audit: AuditSettings) -> None:
+    message = "The image has no label file" if dataset.one_file_an_image else "No label file lists the image"
     for sample in dataset.usable:
         if sample.label is not None:
             continue
         if audit.require_labels:
             sample.reject("missing_label")
-            dataset.add("missing_label", "error", sample.name, "The image has no label file.")
+            dataset.add("missing_label", "error", sample.name, f"{message}.")
         else:
-            dataset.add("missing_label", "warning", sample.name, "The image has no label file: taken as background.")
+            dataset.add("missing_label", "warning", sample.name, f"{message}: taken as background.")
 
 
 def _check_label_collisions(dataset: Dataset) -> None:
     by_label: dict[Path, list[Sample]] = defaultdict(list)
     for sample in dataset.samples:
-        if sample.label is not None:
+        if sample.label is not None and dataset.one_file_an_image:
             by_label[sample.label].append(sample)
     for samples in by_label.values():
         if len(samples) > 1:
             listed = " and ".join(printable(sample.name) for sample in samples)
             for sample in samples:
                 sample.reject("label_collision")
-                message = f"{listed} share one label file; rename one image and give it its own."
-                dataset.add("label_collision", "error", sample.name, message)
+                message = f"{listed} share one label file."
+                partner = next(other.name for other in samples if other is not sample)
+                dataset.add("label_collision", "error", sample.name, message, partner=partner)
 
 
 def _check_case(dataset: Dataset) -> None:
@@ -87,30 +132,4 @@ def _check_case(dataset: Dataset) -> None:
     for names in by_name.values():
         for name in names[1:]:
             message = f"Its name differs from {printable(names[0])} in upper and lower case only."
-            dataset.add("case_only_name", "warning", name, message)
-
-
-def _check_copies(dataset: Dataset) -> None:
-    by_content: dict[str, list[Sample]] = defaultdict(list)
-    for sample in dataset.usable:
-        by_content[sample.check.sha256].append(sample)
-    for first, *copies in by_content.values():
-        for copy in copies:
-            dataset.add("identical_image", "note", copy.name, f"The same image as {printable(first.name)}.")
-            if sorted(_boxes(copy)) != sorted(_boxes(first)):
-                message = f"The same image as {printable(first.name)}, with other labels."
-                dataset.add("labels_differ", "warning", copy.name, message)
-
-
-def _boxes(sample: Sample) -> list[tuple[float, ...]]:
-    return [(c, *box) for c, box in zip(sample.cls.tolist(), sample.xywhn.round(4).tolist(), strict=True)]
-
-
-def _check_whole_image_boxes(dataset: Dataset) -> None:
-    boxes = sum(len(sample.cls) for sample in dataset.usable)
-    whole = sum(int((s.xywhn[:, 2] * s.xywhn[:, 3] >= _WHOLE_IMAGE).sum()) for s in dataset.usable)
-    if boxes >= _ENOUGH_BOXES and whole > boxes / 2:
-        message = (
-            f"{whole} of {boxes} boxes cover the whole image: a detector learns to always answer that, not to find."
-        )
-        dataset.add("whole_image_boxes", "warning", "", message)
+            dataset.add("case_only_name", "warning", name, message, partner=names[0])

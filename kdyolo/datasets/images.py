@@ -16,6 +16,7 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 from kdyolo.config import AuditSettings
 from kdyolo.datasets.jpeg import END_MARK, mended
 from kdyolo.datasets.sample import ImageCheck, Severity, Treatment
+from kdyolo.datasets.signatures import signature
 from kdyolo.datasets.tree import scan
 
 # Sizes are checked here, against settings; Pillow's own warning would only reach the terminal.
@@ -38,6 +39,7 @@ _OTHER_NAMES = {
 _MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"RIFF")
 _HEIF = re.compile(rb"....ftyp(heic|heix|hevc|heim|heis|mif1|msf1|avif|avis)", re.DOTALL)
 _COLOUR_TOLERANCE = 2.0
+_DRAFT = (72, 64)  # px, four a cell of the signature
 _TRANSPOSE = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -108,9 +110,7 @@ def view_bytes(data: bytes, treatment: Treatment) -> bytes:
         return clean
     with _open(clean) as image:
         _load(image, clean)
-        buffer = io.BytesIO()
-        _oriented_rgb(image).save(buffer, "PNG")
-    return buffer.getvalue()
+        return _png(_oriented_rgb(image))
 
 
 def _read(path: Path) -> bytes:
@@ -136,26 +136,28 @@ def _check_data(data: bytes, path: Path, audit: AuditSettings) -> ImageCheck:
     if clean is not data:
         notes.append(("note", "repaired", "Its end was mended in the clean view; the file itself is untouched."))
     with _open(clean) as image:
-        _load(image, clean)
-        width, height = image.size if _orientation(image) < 5 else image.size[::-1]
+        (width, height), box = _decode(image, clean)
         notes += _unusual(image, clean)
-        convert = kind not in _LINKABLE or not (_is_plain(image, clean) or _reads_alike(image, clean))
+        upright = image if _is_plain(image, clean) else _oriented_rgb(image)
+        convert = kind not in _LINKABLE or not (upright is image or _reads_alike(upright, clean))
+        shown = _png(_oriented_rgb(image)) if convert else clean
+        looks = signature(upright, box)
     if convert:
         notes.append(("note", "converted", f"The clean view holds an 8-bit RGB PNG of this {kind} ({mode}) image."))
     suffix = _FORMATS[kind]
     if path.suffix.lower() not in _OTHER_NAMES.get(suffix, ()) and path.suffix.lower() != suffix:
         notes.append(("warning", "extension_mismatch", f"The file is named {path.suffix} but holds {kind} data."))
-    treatment: Treatment = "convert" if convert else "link" if clean is data else "repair"
-    shown = view_bytes(data, treatment) if convert else clean
+    source_sha256 = hashlib.sha256(data).hexdigest()
     return ImageCheck(
         notes=tuple(notes),
-        treatment=treatment,
+        treatment="convert" if convert else "link" if clean is data else "repair",
         suffix=".png" if convert else suffix,
         width=width,
         height=height,
         size=len(shown),
-        sha256=hashlib.sha256(shown).hexdigest(),
-        source_sha256=hashlib.sha256(data).hexdigest(),
+        sha256=source_sha256 if shown is data else hashlib.sha256(shown).hexdigest(),
+        source_sha256=source_sha256,
+        signature=looks,
     )
 
 
@@ -194,6 +196,24 @@ def _check_header(image: Image.Image, audit: AuditSettings, notes: list[tuple[Se
         notes.append(("note", "first_page", "The file has several pages; only the first is used."))
 
 
+def _decode(image: Image.Image, data: bytes) -> tuple[tuple[int, int], tuple[float, float, float, float] | None]:
+    """Read all of an opened image.
+
+    An ordinary JPEG is only shown to the signature, so it is decoded small and grey: the decoder still has to read the
+    whole file, and finds the same faults, but leaves out most of the arithmetic.
+
+    Returns:
+        Width and height (px) of the picture when upright, and where it lies in the decoded pixels if not everywhere.
+    """
+    size = image.size
+    if image.format in ("JPEG", "MPO") and _is_plain(image, data):
+        small = image.draft("L", _DRAFT)
+        _load(image, data)
+        return size, small[1] if small else None
+    _load(image, data)
+    return (image.size if _orientation(image) < 5 else image.size[::-1]), None
+
+
 def _load(image: Image.Image, data: bytes) -> None:
     try:
         image.load()
@@ -226,12 +246,12 @@ def _is_plain(image: Image.Image, data: bytes) -> bool:
     return image.mode in ("RGB", "L") and upright and opaque and not _is_16_bit(image, data)
 
 
-def _reads_alike(image: Image.Image, data: bytes) -> bool:
-    """Whether OpenCV, which training reads with, sees what Pillow sees, orientation and colours included."""
+def _reads_alike(rgb: Image.Image, data: bytes) -> bool:
+    """Whether OpenCV, which training reads with, sees what Pillow made of it, orientation and colours included."""
     import cv2
 
     decoded = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_COLOR)
-    expected: NDArray[np.uint8] = np.asarray(_oriented_rgb(image))
+    expected: NDArray[np.uint8] = np.asarray(rgb)
     if decoded is None or decoded.shape != expected.shape:
         return False
     return float(np.abs(decoded[..., ::-1].astype(np.int16) - expected).mean()) <= _COLOUR_TOLERANCE
@@ -260,6 +280,12 @@ def _oriented_rgb(image: Image.Image) -> Image.Image:
         raise Bad("unsupported", f"The colours ({image.mode}) cannot be read as RGB.") from error
     method = _TRANSPOSE.get(_orientation(image))
     return rgb if method is None else rgb.transpose(method)
+
+
+def _png(rgb: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    rgb.save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 def _whole(image: Image.Image, data: bytes) -> bytes:

@@ -24,6 +24,17 @@ def split_of(name: str) -> tuple[str, ...]:
     return (found,) if found else ()
 
 
+def split_name(text: str) -> str | None:
+    """train, val or test for what people call them (``valid``, ``Training``); None for anything else."""
+    return _SPLIT_FOLDERS.get(text.casefold())
+
+
+def content_folders(name: str) -> tuple[str, ...]:
+    """Folders of a relative file name that say something about the image: not those of splits and of images."""
+    skipped = _SPLIT_FOLDERS.keys() | _IMAGE_FOLDERS
+    return tuple(part for part in PurePosixPath(name).parts[:-1] if part.casefold() not in skipped)
+
+
 def find_label(
     image: Path, root: Path, folders: Sequence[str], suffix: str, allow_outside: bool = False
 ) -> Path | None:

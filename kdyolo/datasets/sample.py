@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kdyolo.boxes import Boxes
+
+if TYPE_CHECKING:
+    from kdyolo.datasets.copies import Copy
+    from kdyolo.datasets.grouping import Link
 
 ClassIds = NDArray[np.int64]
 Confidences = NDArray[np.float64]
@@ -17,6 +21,7 @@ Severity = Literal["error", "warning", "note"]
 Treatment = Literal["link", "repair", "convert"]
 
 SPLITS = ("train", "val", "test")
+SHARED_FORMATS = ("coco", "csv", "label-studio", "cvat")  # one label file speaks of many images
 
 
 def printable(name: str) -> str:
@@ -25,16 +30,19 @@ def printable(name: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Finding:
     """One thing the checks saw.
 
     Attributes:
-        code: Stable name of the kind, for example ``truncated``.
-        severity: ``error`` keeps the image out, ``warning`` is worth a look, ``note`` says what was done about it.
+        code: Stable name of the kind, for example ``truncated``; `codes.CODES` says what each means and what to do.
+        severity: ``error``: the image is kept out, or the user's own splits cannot be used; ``warning``: worth a look;
+            ``note``: what was done about it, or good to know.
         file: Image or label file, relative to the data set's root; empty when it concerns the whole set.
-        message: What is wrong and what to do, one sentence.
+        message: What is wrong with this file, one sentence.
         line: Line of the label file, counted from 1.
+        partner: The other image, where it takes two.
+        boxes: Which of the image's boxes it concerns, counted from 0.
     """
 
     code: str
@@ -42,9 +50,11 @@ class Finding:
     file: str
     message: str
     line: int | None = None
+    partner: str = ""
+    boxes: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ImageCheck:
     """What one image file turned out to be.
 
@@ -58,6 +68,7 @@ class ImageCheck:
         size: Bytes in the view.
         sha256: Of the bytes in the view.
         source_sha256: Of the user's file.
+        signature: What it looks like, see `signatures.signature`; empty where the image cannot be used.
     """
 
     reason: str = ""
@@ -70,6 +81,7 @@ class ImageCheck:
     size: int = 0
     sha256: str = ""
     source_sha256: str = ""
+    signature: bytes = b""
 
 
 def no_boxes() -> Boxes:
@@ -124,10 +136,12 @@ class Dataset:
 
     Attributes:
         root: Its folder, resolved.
-        format: ``yolo`` or ``voc``.
+        format: A `kdyolo.config.DataSettings.format` other than ``auto``; ``images`` where there are no labels.
         names: Class names; the index is the class id.
         samples: Images in order of name, quarantined ones included.
         findings: What reading and checking saw.
+        copies: Images that another one already shows; None until `copies.copies_of` has looked.
+        near: Near and mirrored copies; None until `copies.near_links_of` has looked.
     """
 
     root: Path
@@ -135,12 +149,29 @@ class Dataset:
     names: tuple[str, ...]
     samples: list[Sample]
     findings: list[Finding] = field(default_factory=list)
+    copies: list[Copy] | None = None
+    near: list[Link] | None = None
+
+    @property
+    def one_file_an_image(self) -> bool:
+        """Whether every label file belongs to one image; in other formats one file labels many."""
+        return self.format not in SHARED_FORMATS
 
     @property
     def usable(self) -> list[Sample]:
         """Images that are not quarantined."""
         return [sample for sample in self.samples if not sample.quarantine]
 
-    def add(self, code: str, severity: Severity, file: str, message: str) -> None:
+    def add(
+        self,
+        code: str,
+        severity: Severity,
+        file: str,
+        message: str,
+        *,
+        partner: str = "",
+        boxes: tuple[int, ...] = (),
+    ) -> None:
         """Record a finding about `file`, a name relative to the root or "" for the whole set."""
-        self.findings.append(Finding(code, severity, printable(file), message))
+        found = Finding(code, severity, printable(file), message, partner=printable(partner), boxes=boxes)
+        self.findings.append(found)

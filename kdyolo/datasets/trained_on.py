@@ -9,7 +9,7 @@ from pathlib import Path
 
 from kdyolo import storage
 from kdyolo.datasets.audit import csv_text
-from kdyolo.datasets.duplicates import find_pairs
+from kdyolo.datasets.duplicates import components, find_pairs
 from kdyolo.datasets.view import ViewImage
 from kdyolo.errors import ConfigError
 
@@ -60,7 +60,13 @@ def seen_before(images: Sequence[ViewImage], seen: Sequence[Seen]) -> dict[str, 
     found = {i.image.name: by_content[i.sha256] for i in images if i.sha256 in by_content}
     old = [one for one in seen if one.signature]
     new = [i for i in images if i.signature and i.image.name not in found]
-    for pair in find_pairs([*(one.signature for one in old), *(i.signature for i in new)]):
-        if pair.first < len(old) <= pair.second:
-            found.setdefault(new[pair.second - len(old)].image.name, old[pair.first].image)
+    pairs = find_pairs([*(one.signature for one in old), *(i.signature for i in new)])
+    # Not every pair is listed where many images show the same, but what belongs together is.
+    groups = components(len(old) + len(new), ((pair.first, pair.second) for pair in pairs))
+    first: dict[int, str] = {}
+    for one, group in zip(old, groups, strict=False):
+        first.setdefault(group, one.image)
+    for image, group in zip(new, groups[len(old) :], strict=True):
+        if group in first:
+            found[image.image.name] = first[group]
     return found

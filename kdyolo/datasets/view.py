@@ -9,8 +9,9 @@ import re
 import shutil
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -24,10 +25,14 @@ from kdyolo.datasets.images import view_bytes
 from kdyolo.datasets.sample import SPLITS, Sample, printable
 from kdyolo.errors import ConfigError, DatasetError
 
+POOL = "pool"
+PARTS = (*SPLITS, POOL)
 _COLUMNS = ("view", "split", "source", "sha256", "source_sha256", "bytes", "width", "height", "boxes", "group")
 _LONGEST_STEM = 120
 _HASH_DIGITS = (8, 16, 64)
-_OWN = ("images", "labels", "data.yaml", "splits.csv", "confidences.csv", "audit.json", "audit.csv")
+_SIGNATURES = "signatures.csv"
+_TABLES = ("splits.csv", _SIGNATURES, "folds.csv", "confidences.csv", "audit.json", "audit.csv")
+_OWN = ("images", "labels", "data.yaml", *_TABLES)
 
 
 @dataclass(frozen=True)
@@ -36,12 +41,13 @@ class ViewImage:
 
     Attributes:
         image, label: Its files.
-        split: train, val or test.
+        split: train, val, test or pool.
         sha256: Of the image file when the split was made.
         width, height: Pixels after EXIF orientation.
         boxes: Number of its boxes.
         source: Its name in the user's folder, printable.
         group: Images of one group are never in two splits.
+        signatures: Image file -> what it looks like.
     """
 
     image: Path
@@ -53,6 +59,40 @@ class ViewImage:
     boxes: int
     source: str
     group: str
+    signatures: Mapping[Path, bytes] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def signature(self) -> bytes:
+        """What it looks like, see `signatures.signature`; read from the view when first asked for.
+
+        Raises:
+            DatasetError: The view's list of signatures is missing or damaged.
+        """
+        return self.signatures.get(self.image, b"")
+
+
+class _Signatures(Mapping[Path, bytes]):
+    """``signatures.csv`` of a view, read when first asked for: most stages never do."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @cached_property
+    def _all(self) -> dict[Path, bytes]:
+        try:
+            with (self.folder / _SIGNATURES).open(encoding="utf-8", newline="") as file:
+                return {self.folder / row["view"]: bytes.fromhex(row["signature"]) for row in csv.DictReader(file)}
+        except (OSError, KeyError, ValueError, TypeError) as error:
+            raise _damaged(self.folder) from error
+
+    def __getitem__(self, image: Path) -> bytes:
+        return self._all[image]
+
+    def __iter__(self) -> Iterator[Path]:
+        return iter(self._all)
+
+    def __len__(self) -> int:
+        return len(self._all)
 
 
 @dataclass(frozen=True)
@@ -63,7 +103,7 @@ class View:
         folder: The run's split folder.
         data_yaml: The file training reads.
         names: Class names by id.
-        splits: Split -> its images, in order of file name.
+        splits: Split -> its images, in order of file name; and ``pool``, training images that gave up their labels.
     """
 
     folder: Path
@@ -112,9 +152,10 @@ def _is_plain(stem: str) -> bool:
 
 
 def build_view(folder: Path, names: tuple[str, ...], rows: Sequence[tuple[str, str, Sample]]) -> list[Path]:
-    """Fill the split folder: ``images/{split}``, ``labels/{split}``, ``splits.csv`` and ``data.yaml``.
+    """Fill the split folder: ``images/{split}``, ``labels/{split}``, ``data.yaml``, ``splits.csv``, ``signatures.csv``.
 
-    Unchanged images are hard links where the file system allows it, else copies.
+    Unchanged images are hard links where the file system allows it, else copies. Images of the pool get no label file,
+    so that no later stage can read what the user's labels say of them.
 
     Args:
         folder: The run's split folder, cleared.
@@ -129,31 +170,43 @@ def build_view(folder: Path, names: tuple[str, ...], rows: Sequence[tuple[str, s
         EnvironmentFault: The disk is full.
     """
     for kind in ("images", "labels"):
-        for split in SPLITS:
+        for split in {*SPLITS, *(split for split, _, _ in rows)} - ({POOL} if kind == "labels" else set()):
             (folder / kind / split).mkdir(parents=True, exist_ok=True)
-    _require_space(folder, [sample for _, _, sample in rows])
+    require_room(folder, [sample for _, _, sample in rows])
     stems = view_stems([sample.name for _, _, sample in rows])
-    outputs, table, confidences = [], [], []
+    outputs, table, looks, confidences = [], [], [], []
     for split, group, sample in rows:
         check, stem = sample.check, stems[sample.name]
         image = folder / "images" / split / f"{stem}{check.suffix}"
         place(sample, image)
-        label = folder / "labels" / split / f"{stem}.txt"
-        storage.write_text(label, label_text(sample.cls, sample.xywhn))
-        outputs.append(label)
         view = image.relative_to(folder).as_posix()
-        confidences += [(view, i, f"{conf:g}") for i, conf in enumerate(sample.conf) if not np.isnan(conf)]
+        if split != POOL:
+            outputs.append(folder / "labels" / split / f"{stem}.txt")
+            storage.write_text(outputs[-1], label_text(sample.cls, sample.xywhn))
+            confidences += [(view, i, f"{conf:g}") for i, conf in enumerate(sample.conf) if not np.isnan(conf)]
         table.append((view, split, printable(sample.name), check.sha256, check.source_sha256, check.size, check.width,
                       check.height, len(sample.cls), group[:16]))  # fmt: skip
+        looks.append((view, check.signature.hex()))
     storage.write_text(folder / "splits.csv", csv_text(_COLUMNS, sorted(table)))
+    storage.write_text(folder / _SIGNATURES, csv_text(("view", "signature"), sorted(looks)))
     storage.write_text(folder / "data.yaml", write_data_yaml(names))
     if confidences:  # label files have five columns, so what a sixth one said is kept beside them
         outputs.append(folder / "confidences.csv")
         storage.write_text(outputs[-1], csv_text(("view", "box", "confidence"), sorted(confidences)))
-    return [*outputs, folder / "splits.csv", folder / "data.yaml"]
+    return [*outputs, folder / "splits.csv", folder / _SIGNATURES, folder / "data.yaml"]
 
 
-def _require_space(folder: Path, samples: Sequence[Sample]) -> None:
+def require_room(folder: Path, samples: Sequence[Sample]) -> None:
+    """Refuse to start placing images that cannot fit.
+
+    Args:
+        folder: Where they will go; exists.
+        samples: The images, checked.
+
+    Raises:
+        DatasetError: One vanished.
+        EnvironmentFault: There is too little room.
+    """
     device = folder.stat().st_dev
     needed = 0
     for sample in samples:
@@ -191,7 +244,7 @@ def place(sample: Sample, target: Path) -> None:
 
 
 def _changed(sample: Sample, what: str) -> DatasetError:
-    return DatasetError(f"{printable(sample.name)} {what} while the split was made.", "Run the split again.")
+    return DatasetError(f"{printable(sample.name)} {what} after it was checked.", "Run the command again.")
 
 
 def dataset_sha256(view: View) -> str:
@@ -201,6 +254,7 @@ def dataset_sha256(view: View) -> str:
         for split in SPLITS
         for image in view.splits[split]
     ]
+    images += [[POOL, image.image.name, image.sha256] for image in view.splits[POOL]]
     return stable_hash({"names": view.names, "images": images})
 
 
@@ -212,15 +266,20 @@ def load_view(folder: Path) -> View:
     """
     try:
         names = read_data_yaml(folder / "data.yaml").names or ()
+        signatures = _Signatures(folder)
         with (folder / "splits.csv").open(encoding="utf-8", newline="") as file:
-            images = [_view_image(row, folder) for row in csv.DictReader(file)]
+            images = [_view_image(row, folder, signatures) for row in csv.DictReader(file)]
     except (ConfigError, OSError, KeyError, ValueError, TypeError) as error:
-        raise DatasetError(f"The split in {folder} is missing or damaged.", "Run `kdyolo split` again.") from error
-    splits = {split: [image for image in images if image.split == split] for split in SPLITS}
+        raise _damaged(folder) from error
+    splits = {split: [image for image in images if image.split == split] for split in PARTS}
     return View(folder, folder / "data.yaml", names, splits)
 
 
-def _view_image(row: dict[str, str], folder: Path) -> ViewImage:
+def _damaged(folder: Path) -> DatasetError:
+    return DatasetError(f"The split in {folder} is missing or damaged.", "Run `kdyolo split` again.")
+
+
+def _view_image(row: dict[str, str], folder: Path, signatures: Mapping[Path, bytes]) -> ViewImage:
     image = folder / row["view"]
     return ViewImage(
         image=image,
@@ -232,10 +291,11 @@ def _view_image(row: dict[str, str], folder: Path) -> ViewImage:
         boxes=int(row["boxes"]),
         source=row["source"],
         group=row["group"],
+        signatures=signatures,
     )
 
 
-def verify_view(view: View, splits: Iterable[str] = SPLITS) -> None:
+def verify_view(view: View, splits: Iterable[str] = PARTS) -> None:
     """Hash the images of some splits again; they may be hard links to files the user has edited since.
 
     Raises:

@@ -109,15 +109,15 @@ def split(context: StageContext) -> StageResult:
         division = split_dataset(dataset, config.split)
     finally:
         audit_files = write_audit(dataset, folder)
-    rows = division.with_labels_on(config.split.labels_fraction, dataset.names, config.split.seed).rows
-    outputs = build_view(folder, dataset.names, rows)
+    labelled = division.with_labels_on(config.split.labels_fraction, dataset.names, config.split.seed)
+    outputs = build_view(folder, dataset.names, labelled.rows)
     even = evenness(division.parts, division.shares, dataset.names)
-    facts = {**_facts(dataset, rows, source, config.split.seed), **even.facts()}
+    facts = {**_facts(dataset, labelled.rows, source, config.split.seed), **even.facts()}
     if division.moves:
         facts["moved"] = {printable(move.sample.name): f"{move.origin} -> {move.target}" for move in division.moves}
     view = load_view(folder)
     if config.split.folds is not None:
-        file, facts["folds"] = _folds(division, view, config.split)
+        file, facts["folds"] = _folds(labelled, view, config.split)
         outputs.append(file)
     facts["dataset_sha256"] = dataset_sha256(view)
     context.progress.note("\n".join(even.lines()))
@@ -177,8 +177,9 @@ def _tell(facts: dict[str, Any], context: StageContext) -> str:
     counts = " / ".join(str(facts["splits"][name]["images"]) for name in SPLITS)
     boxes = sum(facts["splits"][name]["boxes"] for name in SPLITS)
     moved = f"; images moved: {len(facts['moved'])}" if facts.get("moved") else ""
+    pool = f" and {facts['pool']} unlabelled" if facts["pool"] else ""
     return (
-        f"{counts} images (train / val / test), {boxes} boxes, {len(facts['classes'])} classes at most "
+        f"{counts} images (train / val / test){pool}, {boxes} boxes, {len(facts['classes'])} classes at most "
         f"{100 * facts['worst_deviation']:.2g} % off their shares{moved}"
     )
 

@@ -86,6 +86,21 @@ def test_stage_by_stage(kdyolo):
     assert kdyolo("run", "--run", "r", "--json").json["ran"] == []
 
 
+def test_flags_of_the_split(kdyolo, tmp_path):
+    (tmp_path / "splits.csv").write_text("source,split\n")
+    flags = "--from splits.csv --repair --group-by p(\\d+) --no-near-duplicates"
+    assert kdyolo("split", "data", "--run", "r", *flags.split(), "--folds", 5, "--repeats", 2).code == 0
+    assert kdyolo("run", "data", "--run", "s", *flags.split()).code == 0
+    for run in ("r", "s"):
+        settings = load_config(RunDir(run).config).split
+        assert settings.from_file == tmp_path / "splits.csv"
+        assert (settings.repair, settings.group_by, settings.near_duplicates) == (True, r"p(\d+)", False)
+    settings = load_config(RunDir("r").config).split
+    assert (settings.folds, settings.repeats) == (5, 2)
+    assert kdyolo("split", "data", "--run", "t", "--group-by", "groups.csv").code == 0
+    assert load_config(RunDir("t").config).split.group_by == str(tmp_path / "groups.csv")
+
+
 def test_stage_commands_show_their_facts(kdyolo):
     done = kdyolo("split", "data", "--run", "r")
     assert "split: done" in done.stdout
@@ -138,6 +153,9 @@ def test_resume_and_force(kdyolo, tmp_path):
         (["run", "data", "--imgsz", "100"], 2, "multiple of 32"),
         (["run", "data", "--ratios", "0.5,0.5"], 2, "not three numbers"),
         (["run", "data", "--ratios", "0.5,0.6,0.2"], 2, "sum to 1"),
+        (["split", "data", "--run", "r", "--from", "a.csv", "--keep-splits"], 2, "exclude each other"),
+        (["split", "data", "--run", "r", "--repeats", "2"], 2, "repeats needs folds"),
+        (["split", "data", "--run", "r", "--group-by", "("], 2, "nor a regular expression"),
         (["run", "data", "-c", "none.yaml"], 2, "Cannot read none.yaml"),
         (["run", "data", "--student-model", "yolov8n"], 2, "choose one of yolov5n"),
         (["run", "data", "--teacher", "t.pt", "--teacher-model", "m"], 2, "would be ignored"),

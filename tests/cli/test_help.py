@@ -10,15 +10,18 @@ from kdyolo.cli.main import app
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 COMMON = ["--json", "--quiet"]
 WORK = ["--run", "--resume", "--force", "--dry-run", "--config", "--set", *COMMON]
+SPLIT = ["--ratios", "--keep-splits", "--from", "--repair", "--group-by", "--near-duplicates", "--allow-outside"]
+FEW = ["--labels-fraction", "--label-budget", "--pool"]
 TRAIN = ["--model", "--weights", "--from-scratch", "--epochs", "--imgsz", "--batch", "--offline", "--device", "--track"]
 BOTH = ["--teacher-model", "--student-model", "--epochs", "--imgsz", "--batch", "--from-scratch", "--labels"]
 MACHINE = ["--offline", "--precision", "--device", "--track"]
 FLAGS = {
-    "run": [*WORK, *BOTH, *MACHINE, "--seed", "--ratios", "--keep-splits", "--allow-outside"],
+    "run": [*WORK, *BOTH, *MACHINE, "--seed", *SPLIT, *FEW],
     "demo": ["--run", "--resume", "--force", "--config", "--set", "--offline", *COMMON],
-    "split": [*WORK, "--ratios", "--seed", "--keep-splits", "--format", "--allow-outside"],
+    "audit": ["--html", "--strict", "--all", "--config", "--set", "--format", "--allow-outside", *COMMON],
+    "split": [*WORK, *SPLIT, "--seed", "--folds", "--repeats", "--format", "--labels-fraction"],
     "train-teacher": [*WORK, *TRAIN, "--teacher", "--seed", "--precision"],
-    "pseudo-label": [*WORK, "--images", "--conf", "--iou", "--augment"],
+    "pseudo-label": [*WORK, "--images", "--pool", "--conf", "--iou", "--augment"],
     "train-student": [*WORK, *TRAIN, "--labels", "--baseline"],
     "compare": WORK,
     "status": COMMON,

@@ -1,15 +1,13 @@
 import io
 import os
 import resource
-import struct
 import subprocess
-import zlib
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-from builders import image_bytes, pixels, write_image
+from builders import image_bytes, pixels, png_header, write_image
 from PIL import Image, ImageFile
 
 from kdyolo.config import AuditSettings
@@ -36,16 +34,6 @@ def seen_by_training(path: Path, result: ImageCheck) -> np.ndarray:
     image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     assert image is not None
     return image[..., ::-1]
-
-
-def png_header(width: int, height: int, depth: int = 1) -> bytes:
-    """A PNG that claims a size and holds next to nothing."""
-
-    def chunk(kind: bytes, body: bytes) -> bytes:
-        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-
-    header = struct.pack(">IIBBBBB", width, height, depth, 0, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(9))) + chunk(b"IEND", b"")
 
 
 def test_a_plain_image_is_linked_as_it_is(tmp_path):

@@ -32,7 +32,7 @@ def image(tmp_path):
             boxes=0,
             source=name,
             group="",
-            signature=check.signature,
+            signatures={path: check.signature},
         )
 
     return make

@@ -10,9 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from builders import image_bytes, make_voc_dataset, make_yolo_dataset, tree_state, write_image
+from PIL import Image
 
 from kdyolo.config import load_config
 from kdyolo.datasets import view as view_module
+from kdyolo.datasets.folds import read_folds
 from kdyolo.datasets.formats.labels import read_labels
 from kdyolo.datasets.sample import SPLITS
 from kdyolo.datasets.splitting import split_dataset
@@ -53,7 +55,7 @@ def test_what_a_split_leaves(source, tmp_path):
     folder = tmp_path / "run/split"
     names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     view = load_view(folder)
-    expected = {"data.yaml", "splits.csv", "audit.json", "audit.csv"}
+    expected = {"data.yaml", "splits.csv", "signatures.csv", "audit.json", "audit.csv"}
     for split in SPLITS:
         for image in view.splits[split]:
             expected |= {f"images/{split}/{image.image.name}", f"labels/{split}/{image.image.stem}.txt"}
@@ -420,9 +422,12 @@ def test_what_decides_the_result_is_recorded(source):
     json.dumps(STAGE.settings(load_config(overrides={"data.source": str(source)})))
 
 
-def test_real_bccd_keeps_its_splits(real_dataset, tmp_path):
-    facts = run_split(real_dataset("bccd"), tmp_path / "run", **{"split.keep_splits": True}).facts
-    assert {s: f["images"] for s, f in facts["splits"].items()} == {"train": 205, "val": 87, "test": 72}
+def test_real_bccd_keeps_its_splits_but_for_one_field_of_view(real_dataset, tmp_path):
+    with pytest.raises(DatasetError, match=r"1 of 87 val images are near copies of train images \(.*37.jpg ~ .*38.jpg"):
+        run_split(real_dataset("bccd"), tmp_path / "run", **{"split.keep_splits": True})
+    facts = run_split(real_dataset("bccd"), tmp_path / "run", **{"split.repair": True}).facts
+    assert facts["moved"] == {"JPEGImages/BloodImage_00037.jpg": "val -> train"}
+    assert {s: f["images"] for s, f in facts["splits"].items()} == {"train": 206, "val": 86, "test": 72}
     boxes = {name: sum(f["boxes_per_class"][name] for f in facts["splits"].values()) for name in facts["classes"]}
     assert boxes == {"RBC": 4153, "WBC": 372, "Platelets": 361}
     assert facts["quarantined"] == 0
@@ -442,6 +447,14 @@ def test_real_tomato_leaks_when_its_splits_are_kept(real_dataset, tmp_path):
     assert "32 of 32 val images are identical to train" in caught.value.message
     assert "56 of 91 test images are identical to train" in caught.value.message
     assert "whole_image_boxes" in audit_codes(tmp_path / "run")
+
+
+def test_real_tomato_can_be_repaired(real_dataset, tmp_path):
+    facts = run_split(real_dataset("tomato"), tmp_path / "run", **{"split.repair": True}).facts
+    groups = {s: {i.group for i in images} for s, images in load_view(tmp_path / "run/split").splits.items()}
+    assert not any(groups[a] & groups[b] for a, b in (("train", "val"), ("train", "test"), ("val", "test")))
+    assert min(f["images"] for f in facts["splits"].values()) >= 16
+    assert audit_codes(tmp_path / "run")["moved"] == len(facts["moved"])
 
 
 def test_real_tomato_is_clean_after_a_new_split(real_dataset, tmp_path):
@@ -468,3 +481,155 @@ def test_fault_33_confidences_of_the_labels_are_kept_beside_the_view(tmp_path):
     rows = list(csv.DictReader((tmp_path / "run/split/confidences.csv").open(newline="")))
     assert [(Path(row["view"]).stem, row["box"], row["confidence"]) for row in rows] == [(label.stem, "1", "0.75")]
     assert all(len(line.split()) == 5 for p in (tmp_path / "run/split/labels").rglob("*.txt") for line in p.open())
+
+
+def rows_of(run):
+    with (Path(run) / "split/splits.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_what_was_achieved_is_recorded_and_told(source, tmp_path):
+    notes = []
+
+    class Told(Silent):
+        def note(self, message):
+            notes.append(message)
+
+    config = load_config(overrides={"data.source": str(source)})
+    directory = RunDir(tmp_path / "run")
+    directory.create()
+    result = STAGE.work(StageContext(directory, config, Told()))
+    assert result.facts["ideal_shares"] == {"train": 0.7, "val": 0.15, "test": 0.15}
+    assert result.facts["class_shares"]["cat"] == {"count": 20, "train": 0.7, "val": 0.15, "test": 0.15}
+    assert result.facts["worst_deviation"] == result.facts["least_deviation"] == 0
+    assert "at most 0 % off their shares" in result.summary
+    table = notes[-1].splitlines()
+    assert table[0].split()[-3:] == ["train", "val", "test"]
+    assert table[-1].split() == ["dog", "20", "70.0", "15.0", "15.0"]
+
+
+def test_fault_48_near_copies_stay_together(tmp_path):
+    source = make_yolo_dataset(tmp_path / "d", n=12)
+    for i, quality in enumerate((50, 60, 70, 80)):
+        picture = Image.open(source / f"images/img{i:03d}.jpg")
+        picture.resize((96, 72)).save(source / f"images/copy{i}.jpg", quality=quality)
+        shutil.copy(source / f"labels/img{i:03d}.txt", source / f"labels/copy{i}.txt")
+    assert run_split(source, tmp_path / "run").facts["groups"] == 12
+    places = {Path(row["source"]).stem: (row["split"], row["group"]) for row in rows_of(tmp_path / "run")}
+    assert all(places[f"copy{i}"] == places[f"img{i:03d}"] for i in range(4))
+    assert run_split(source, tmp_path / "run", **{"split.near_duplicates": False}).facts["groups"] == 16
+
+
+def test_a_repair_moves_the_fewest_and_can_be_given_back(tmp_path):
+    source = make_yolo_dataset(tmp_path / "d", splits={"train": 8, "val": 4, "test": 4})
+    shutil.copy(source / "images/train/img000.jpg", source / "images/val/copy.jpg")
+    shutil.copy(source / "labels/train/img000.txt", source / "labels/val/copy.txt")
+    result = run_split(source, tmp_path / "run", **{"split.repair": True})
+    assert result.facts["moved"] == {"images/val/copy.jpg": "val -> train"}
+    assert result.summary.endswith("; images moved: 1")
+    assert audit_codes(tmp_path / "run")["moved"] == 1
+    again = run_split(source, tmp_path / "again", **{"split.from_file": str(tmp_path / "run/split/splits.csv")})
+    assert "moved" not in again.facts
+    assert rows_of(tmp_path / "again") == rows_of(tmp_path / "run")
+
+
+@pytest.mark.parametrize("overrides", [{}, {"split.seed": 3}, {"split.labels_fraction": 0.5}])
+def test_a_split_given_back_is_the_same_split(source, tmp_path, overrides):
+    (source / "images/img001.jpg").write_bytes(image_bytes(seed=1) + b"junk")
+    write_image(source / "images/=odd\n.tif", seed=50)
+    shutil.copy(source / "images/img002.jpg", source / "images/twin.jpg")
+    first = run_split(source, tmp_path / "first", **overrides)
+    table = tmp_path / "splits.csv"
+    shutil.copy(tmp_path / "first/split/splits.csv", table)
+    second = run_split(source, tmp_path / "second", **{**overrides, "split.from_file": str(table)})
+    assert contents(tmp_path / "first/split").keys() == contents(tmp_path / "second/split").keys()
+    assert rows_of(tmp_path / "first") == rows_of(tmp_path / "second")
+    assert first.facts["dataset_sha256"] == second.facts["dataset_sha256"]
+
+
+def test_an_edited_split_file(source, tmp_path):
+    run_split(source, tmp_path / "run")
+    rows = rows_of(tmp_path / "run")
+    table = tmp_path / "mine.csv"
+
+    def give(lines):
+        table.write_text("source;split;sha256\n" + "".join(";".join(line) + "\n" for line in lines))
+        return run_split(source, tmp_path / "again", **{"split.from_file": str(table)})
+
+    lines = [[row["source"], row["split"], row["sha256"]] for row in rows]
+    lines[0][1], lines[1][1] = "valid", ""
+    facts = give(lines).facts
+    assert facts["images"] == 19
+    assert audit_codes(tmp_path / "again")["not_in_a_split"] == 1
+    assert {row["split"] for row in rows_of(tmp_path / "again") if row["source"] == lines[0][0]} == {"val"}
+    assert facts["ideal_shares"]["val"] == round(facts["splits"]["val"]["images"] / 19, 6)
+    with pytest.raises(ConfigError, match="twice"):
+        give([*lines, lines[0]])
+    with pytest.raises(ConfigError, match="not in the data set"):
+        give([*lines, ["images/none.jpg", "train", ""]])
+    with pytest.raises(DatasetError, match=f"1 images are not those of .*: {lines[2][0]}"):
+        give([*lines[:2], [lines[2][0], "train", "0" * 64]])
+
+
+def test_a_split_file_that_leaks_is_refused_or_mended(source, tmp_path):
+    shutil.copy(source / "images/img000.jpg", source / "images/twin.jpg")
+    table = tmp_path / "mine.csv"
+    names = [f"images/img{i:03d}.jpg" for i in range(20)]
+    lines = [f"{name},{SPLITS[i % 3]}\n" for i, name in enumerate(names)]
+    table.write_text("file,split\n" + "".join(lines) + "images/twin.jpg,test\n")
+    with pytest.raises(DatasetError, match=r"mine\.csv leak: 1 of 7 test images are identical to train") as caught:
+        run_split(source, tmp_path / "run", **{"split.from_file": str(table)})
+    assert "--repair" in caught.value.hint
+    assert audit_codes(tmp_path / "run")["split_leak"] == 1
+    facts = run_split(source, tmp_path / "run", **{"split.from_file": str(table), "split.repair": True}).facts
+    assert facts["moved"] == {"images/twin.jpg": "test -> train"}
+
+
+def test_folds(source, tmp_path):
+    result = run_split(source, tmp_path / "run", **{"split.folds": 4, "split.repeats": 2})
+    assert (tmp_path / "run/split/folds.csv") in result.outputs
+    assert {k: result.facts["folds"][k] for k in ("folds", "repeats")} == {"folds": 4, "repeats": 2}
+    assert 0 <= result.facts["folds"]["worst_deviation"] < 0.2
+    view = load_view(tmp_path / "run/split")
+    pairs = list(read_folds(view, 1))
+    assert sorted(i.source for _, held in pairs for i in held) == sorted(
+        i.source for split in ("train", "val") for i in view.splits[split]
+    )
+    with pytest.raises(DatasetError, match="too few for 18 folds"):
+        run_split(source, tmp_path / "more", **{"split.folds": 18})
+
+
+def test_tables_are_inputs_and_where_they_lie_is_not(source, tmp_path):
+    def state(file, **overrides):
+        config = load_config(overrides={"data.source": str(source), "split.from_file": str(file), **overrides})
+        return STAGE.settings(config), STAGE.inputs(config)
+
+    (tmp_path / "b").mkdir()
+    first, second, groups = tmp_path / "a.csv", tmp_path / "b/a.csv", tmp_path / "g.csv"
+    first.write_text("x")
+    second.write_text("x")
+    groups.write_text("y")
+    assert state(first) == state(second)
+    second.write_text("y")
+    assert state(first)[0] == state(second)[0]
+    assert state(first)[1] != state(second)[1]
+    assert state(first)[1].keys() < state(first, **{"split.group_by": str(groups)})[1].keys()
+    assert state(first, **{"split.group_by": "a(b)"})[0]["split"]["group_by"] == "a(b)"
+    with pytest.raises(ConfigError, match="no file"):
+        state(tmp_path / "none.csv")
+    with pytest.raises(ConfigError, match="no file"):
+        state(first, **{"split.group_by": str(tmp_path / "none.csv")})
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"split.from_file": "a.csv", "split.keep_splits": True}, "exclude each other"),
+        ({"split.repeats": 2}, "repeats needs folds"),
+        ({"split.folds": 1}, "folds"),
+        ({"split.group_by": "("}, "regular expression"),
+    ],
+)
+def test_settings_that_cannot_be_meant(overrides, message):
+    with pytest.raises(ConfigError, match=message):
+        load_config(overrides=overrides)

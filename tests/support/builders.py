@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import random
+import struct
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,15 +14,16 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from kdyolo.datasets.sample import Dataset, ImageCheck, Sample
+from kdyolo.datasets.signatures import signature
+
 
 def pixels(seed: int = 0, size: tuple[int, int] = (64, 48)) -> np.ndarray:
-    """Smooth colour ramps with some noise, (height, width, 3) uint8; every seed gives another picture."""
+    """Soft blobs of colour with some noise, (height, width, 3) uint8; every seed gives a clearly different picture."""
     rng = np.random.default_rng(seed)
     width, height = size
-    x, y = np.meshgrid(np.linspace(0, 1, width), np.linspace(0, 1, height))
-    a, b, c = rng.uniform(60, 200, 3)
-    ramps = np.stack([a * x + 40, b * y + 30, c * (1 - x) * y + 20], axis=2)
-    return np.clip(ramps + rng.normal(0, 6, (height, width, 3)), 0, 255).astype(np.uint8)
+    blobs = Image.fromarray(rng.integers(20, 236, (6, 8, 3), dtype=np.uint8)).resize(size, Image.Resampling.BICUBIC)
+    return np.clip(blobs + rng.normal(0, 6, (height, width, 3)), 0, 255).astype(np.uint8)
 
 
 def image_bytes(seed: int = 0, size: tuple[int, int] = (64, 48), kind: str = "JPEG", **save: Any) -> bytes:
@@ -35,6 +39,53 @@ def write_image(path: Path, seed: int = 0, size: tuple[int, int] = (64, 48), kin
     kind = kind or {".png": "PNG", ".bmp": "BMP", ".tif": "TIFF", ".webp": "WEBP"}.get(path.suffix.lower(), "JPEG")
     path.write_bytes(image_bytes(seed, size, kind, **save))
     return path
+
+
+def png_header(width: int, height: int, depth: int = 1) -> bytes:
+    """A PNG that claims a size and holds next to nothing."""
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    header = struct.pack(">IIBBBBB", width, height, depth, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(9))) + chunk(b"IEND", b"")
+
+
+def checked(
+    name: str,
+    content: str | None = None,
+    boxes: Sequence[tuple[float, ...]] = ((0, 0.5, 0.5, 0.2, 0.2),),
+    given: tuple[str, ...] = (),
+    size: tuple[int, int] = (640, 480),
+    looks: bytes = b"",
+) -> Sample:
+    """A checked sample without a file.
+
+    Args:
+        name: Its relative name.
+        content: What its sha256 is made of; the name by default.
+        boxes: (class, centre x, y, width, height) as shares.
+        given: The user's splits it is in.
+        size: Width and height (px).
+        looks: Its signature.
+    """
+    digest = hashlib.sha256((content or name).encode()).hexdigest()
+    check = ImageCheck(sha256=digest, width=size[0], height=size[1], signature=looks)
+    rows = np.array(boxes, dtype=np.float64).reshape(-1, 5)
+    return Sample(Path(name), name, given, cls=rows[:, 0].astype(np.int64), xywhn=rows[:, 1:], check=check)
+
+
+def looks(seed: int, noise: int = 0, flipped: bool = False) -> bytes:
+    """The signature of `pixels`; `noise` changes the picture a little."""
+    picture = pixels(seed, (180, 160)).astype(np.int64)
+    picture = picture[:, ::-1] if flipped else picture
+    picture += np.random.default_rng(noise).integers(-noise, noise + 1, picture.shape)
+    return signature(Image.fromarray(np.clip(picture, 0, 255).astype(np.uint8)))
+
+
+def dataset_of(samples: Sequence[Sample], names: Sequence[str] = ("cat", "dog")) -> Dataset:
+    """A data set of samples that have no files."""
+    return Dataset(Path("/data"), "yolo", tuple(names), sorted(samples, key=lambda sample: sample.name))
 
 
 def make_yolo_dataset(

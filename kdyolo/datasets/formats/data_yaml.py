@@ -13,7 +13,9 @@ from kdyolo.errors import ConfigError, UntrustedFileError
 from kdyolo.yamlio import dump_yaml, load_mapping
 
 MAX_CLASSES = 10_000
-SPLIT_KEYS = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
+UNASSIGNED = "unassigned"
+SPLIT_KEYS = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",), "": (UNASSIGNED,)}
+"""Split -> the keys that may name its images; kdyolo's own ``unassigned`` names images of no split."""
 
 
 @dataclass
@@ -24,7 +26,7 @@ class DataYaml:
         file: The file.
         root: Folder its paths are relative to, resolved.
         names: Class names by id; None where it gives none.
-        splits: Split -> folders and list files (absolute, existing).
+        splits: Split -> folders and list files (absolute, existing); the split "" holds images of no split.
         findings: What was read with some goodwill.
     """
 

@@ -3,20 +3,45 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from pathlib import Path, PurePosixPath
 
 from kdyolo.config import AuditSettings, DataSettings
+from kdyolo.datasets.formats.coco import is_coco, read_coco
+from kdyolo.datasets.formats.csv_boxes import is_csv, read_csv
+from kdyolo.datasets.formats.cvat import is_cvat, read_cvat
 from kdyolo.datasets.formats.data_yaml import DataYaml, read_data_yaml
+from kdyolo.datasets.formats.json_file import head_of
+from kdyolo.datasets.formats.label_studio import is_label_studio, read_label_studio
 from kdyolo.datasets.formats.voc import XML_FOLDERS, read_voc
 from kdyolo.datasets.formats.yolo import LABEL_FOLDERS, read_yolo
 from kdyolo.datasets.layout import find_label
-from kdyolo.datasets.sample import Dataset
-from kdyolo.datasets.tree import Tree, scan
+from kdyolo.datasets.sample import Dataset, printable
+from kdyolo.datasets.tree import Tree, is_safe_file, scan
 from kdyolo.errors import ConfigError, DatasetError, KdyoloError
 from kdyolo.yamlio import load_mapping
 
+Reader = Callable[[Sequence[Path], Tree, tuple[str, ...] | None, DataSettings, AuditSettings], Dataset]
+
 _YAML = (".yaml", ".yml")
 _ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
+
+READERS: dict[str, Reader] = {
+    "coco": read_coco,
+    "csv": read_csv,
+    "label-studio": read_label_studio,
+    "cvat": read_cvat,
+}
+"""Formats in which one label file speaks of many images."""
+
+_TITLES = {
+    "yolo": "YOLO",
+    "voc": "Pascal VOC",
+    "coco": "COCO",
+    "csv": "csv",
+    "label-studio": "Label Studio",
+    "cvat": "CVAT",
+}
 
 
 def read(source: Path, data: DataSettings, audit: AuditSettings) -> Dataset:
@@ -38,11 +63,19 @@ def read(source: Path, data: DataSettings, audit: AuditSettings) -> Dataset:
     if not tree.images and not tree.broken and not outside:
         raise DatasetError(f"There is no image in {source}.", "Give the folder that holds the images and the labels.")
     kind: str = data.format
-    if kind == "auto":
-        listed = described is not None and described.splits
-        kind = "yolo" if listed else _detect(tree, source, data.allow_outside)
+    files: dict[str, list[Path]] = {}
+    if kind == "auto" and described is not None and described.splits:
+        kind = "yolo"
+    if kind not in ("yolo", "voc"):
+        files = label_files(tree, data.allow_outside)
+        kind = _detect(tree, files, source, data.allow_outside) if kind == "auto" else kind
+    names = described.names if described else None
+    if kind in READERS:
+        if kind not in files:
+            raise DatasetError(f"{source} holds no {_TITLES[kind]} file.", "Leave the format out: kdyolo looks itself.")
+        return READERS[kind](files[kind], tree, names, data, audit)
     if kind == "voc":
-        return read_voc(tree, described.names if described else None, data, audit)
+        return read_voc(tree, names, data, audit)
     return read_yolo(tree, described, data, audit)
 
 
@@ -87,23 +120,54 @@ def _has_names(path: Path) -> bool:
         return False
 
 
-def _detect(tree: Tree, source: Path, allow_outside: bool) -> str:
+def label_files(tree: Tree, allow_outside: bool = False) -> dict[str, list[Path]]:
+    """Format -> the files of a folder that label many images in it, told by how they begin; in order of name.
+
+    A json or xml named like an image is the label of that image alone, so it is not opened.
+    """
+    stems = {PurePosixPath(name).stem for name in (*tree.images, *tree.broken)}
+    found: dict[str, list[Path]] = {}
+    for name in tree.others:
+        suffix, path = PurePosixPath(name).suffix.lower(), tree.root / name
+        of_many = suffix == ".csv" or (suffix in (".json", ".xml") and PurePosixPath(name).stem not in stems)
+        if of_many and is_safe_file(path, tree.root, allow_outside) and (kind := kind_of(path)):
+            found.setdefault(kind, []).append(path)
+    return found
+
+
+def kind_of(path: Path) -> str:
+    """The format of a file that labels many images, by its extension and how it begins; empty for none of them."""
+    suffix, head = path.suffix.lower(), head_of(path)
+    if suffix == ".json":
+        return "coco" if is_coco(head) else "label-studio" if is_label_studio(head) else ""
+    if suffix == ".xml":
+        return "cvat" if is_cvat(head) else ""
+    return "csv" if suffix == ".csv" and is_csv(head) else ""
+
+
+def _detect(tree: Tree, files: dict[str, list[Path]], source: Path, allow_outside: bool) -> str:
     images = [tree.root / name for name in tree.images]
     suffixes = {Path(name).suffix.lower() for name in tree.others}
 
     def labelled(folders: tuple[str, ...], suffix: str) -> bool:
         return suffix in suffixes and any(find_label(i, tree.root, folders, suffix, allow_outside) for i in images)
 
-    xml, txt = labelled(XML_FOLDERS, ".xml"), labelled(LABEL_FOLDERS, ".txt")
-    if xml and txt:
+    found = {kind: paths[0].relative_to(tree.root).as_posix() for kind, paths in files.items()}
+    if labelled(LABEL_FOLDERS, ".txt"):
+        found["yolo"] = ".txt"
+    if labelled(XML_FOLDERS, ".xml"):
+        found["voc"] = ".xml"
+        found.pop("csv", None)  # made from the xml files, as scripts for TensorFlow do
+    if len(found) > 1:
+        listed = " and ".join(f"{_TITLES[kind]} ({printable(found[kind])})" for kind in sorted(found, reverse=True))
+        choices = " or ".join(f"-S data.format={kind}" for kind in sorted(found, reverse=True))
         raise ConfigError(
-            f"{source} has both YOLO (.txt) and Pascal VOC (.xml) labels.",
-            "Choose with -S data.format=yolo or -S data.format=voc.",
+            f"{source} has both {listed} labels.", f"Choose with {choices}; where a command has --format, with that."
         )
-    if not xml and not txt:
-        coco = " COCO json is not read: convert it to YOLO first." if ".json" in suffixes else ""
+    if not found:
         raise DatasetError(
             f"{source} has {len(images)} images but no label file for any of them.",
-            "Labels are expected beside the images, or in labels/ (YOLO) or Annotations/ (VOC) beside images/." + coco,
+            "Labels are expected beside the images, or in labels/ (YOLO) or Annotations/ (VOC) beside images/; "
+            "or in a COCO or Label Studio json, a CVAT xml, or a csv with filename, class, xmin, ymin, xmax, ymax.",
         )
-    return "voc" if xml else "yolo"
+    return next(iter(found))

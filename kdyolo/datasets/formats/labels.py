@@ -175,7 +175,7 @@ def _parse_line(line: str, number: int, names: Sequence[str], builder: LabelBuil
         raise BadLine("comma", f"The line has {kind}.")
     first, *rest = line.split()
     class_id = _class_id(first, names)
-    values = [_value(token) for token in rest]
+    values = [finite(token) for token in rest]
     conf = math.nan
     if len(values) == 4 or (len(values) == 5 and 0 <= values[4] <= 1):
         if len(values) == 5:
@@ -216,7 +216,12 @@ def _check_range(values: list[float]) -> None:
     raise BadLine("out_of_range", f"The coordinate {worst:g} is outside 0..1.")
 
 
-def _value(token: str) -> float:
+def finite(token: str) -> float:
+    """A finite number as text.
+
+    Raises:
+        BadLine: It is something else.
+    """
     if _NOT_FINITE.fullmatch(token):
         raise BadLine("not_finite", f"The line holds {token}, which is no coordinate.")
     if not _NUMBER.fullmatch(token):
@@ -234,7 +239,7 @@ def _class_id(token: str, names: Sequence[str]) -> int:
             raise BadLine("class_id", f"The class {token!r} is given by name; write its number {names.index(token)}.")
     elif not _NUMBER.fullmatch(token) and not _NOT_FINITE.fullmatch(token):
         raise BadLine("class_id", f"{token[:40]!r} is no class number; {_known(names)}")
-    value = _value(token)
+    value = finite(token)
     if value != int(value) or not 0 <= value < len(names):
         raise BadLine("class_id", f"The class {token} does not exist; {_known(names)}")
     return int(value)

@@ -1,20 +1,26 @@
-"""Read Pascal VOC: one xml file an image, with ``ImageSets`` or split folders."""
+"""Read and write Pascal VOC: one xml file an image, with ``ImageSets`` or split folders."""
 
 from __future__ import annotations
 
 import math
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
-from xml.etree.ElementTree import Element, ParseError
+from pathlib import Path, PurePosixPath
+from xml.etree import ElementTree
+from xml.etree.ElementTree import Element, ParseError, SubElement
 
 import defusedxml.ElementTree as SafeTree
 import numpy as np
 from defusedxml import DefusedXmlException
 
+from kdyolo import storage
 from kdyolo.boxes import normalise
 from kdyolo.config import AuditSettings, DataSettings
+from kdyolo.datasets.formats.data_yaml import UNASSIGNED
+from kdyolo.datasets.formats.entries import unknown_class
 from kdyolo.datasets.formats.labels import MAX_LABEL_BYTES, BadLine, LabelBuilder, decode
+from kdyolo.datasets.formats.writing import Row, by_image, pixels
 from kdyolo.datasets.images import oriented_size
 from kdyolo.datasets.layout import collect, find_label, read_small, report_broken
 from kdyolo.datasets.sample import Dataset, Sample, printable
@@ -88,8 +94,10 @@ def _apply_image_sets(dataset: Dataset, tree: Tree) -> None:
         by_stem.setdefault(PurePosixPath(sample.name).stem, []).append(sample)
     for split, name in chosen.items():
         text = decode(read_small(tree.root / name)) or ""
-        for line in (line for line in text.splitlines() if line.strip()):
-            stem = line.split()[0] if line.split()[-1] in ("-1", "0", "1") else line.strip()
+        for stem in (line.strip() for line in text.splitlines() if line.strip()):
+            words = stem.rsplit(None, 1)
+            if stem not in by_stem and words[1:] and words[1] in ("-1", "0", "1"):  # as in the lists of one class
+                stem = words[0]
             for sample in by_stem.get(stem, []):
                 sample.given = (*sample.given, split) if split not in sample.given else sample.given
             if stem not in by_stem:
@@ -157,8 +165,7 @@ def _fill(sample: Sample, annotation: _Annotation, dataset: Dataset, audit: Audi
         if isinstance(item, BadLine):
             builder.bad(item, None)
         elif item[0] not in dataset.names:
-            known = ", ".join(dataset.names[:10])
-            builder.bad(BadLine("class_id", f"The class {printable(item[0])!r} is unknown; known: {known}."), None)
+            builder.bad(unknown_class(item[0], dataset.names), None)
         else:
             builder.add(dataset.names.index(item[0]), normalise(np.array([item[1]]), *size)[0].tolist(), None)
     parsed = builder.finish()
@@ -166,3 +173,49 @@ def _fill(sample: Sample, annotation: _Annotation, dataset: Dataset, audit: Audi
     dataset.findings += parsed.findings
     if parsed.reason:
         sample.reject(parsed.reason)
+
+
+def write_voc(rows: Sequence[Row], names: Sequence[str], folder: Path) -> None:
+    """Write ``Annotations/*.xml`` and ``ImageSets/Main/<split>.txt`` for images that lie in ``JPEGImages``.
+
+    Corners are pixels counted from 0, whole where they are whole, else with up to 4 decimals. The format has no place
+    for confidences, nor for classes without a box. Images nobody labelled get no xml.
+
+    Args:
+        rows: The images.
+        names: Class names.
+        folder: Of the new set.
+    """
+    lists: dict[str, list[str]] = {}
+    for row, splits in by_image(rows):
+        for split in splits:
+            lists.setdefault(split, []).append(row.stem)
+        if row.sample.label is not None:
+            root = _element(row, names)
+            ElementTree.indent(root)
+            text = ElementTree.tostring(root, encoding="unicode")
+            storage.write_text(folder / "Annotations" / f"{row.stem}.xml", text + "\n")
+    for split in sorted(lists.keys() - {UNASSIGNED}):
+        text = "".join(f"{stem}\n" for stem in lists[split])
+        storage.write_text(folder / "ImageSets" / "Main" / f"{split}.txt", text)
+
+
+def _element(row: Row, names: Sequence[str]) -> Element:
+    root = Element("annotation")
+    SubElement(root, "folder").text = "JPEGImages"
+    SubElement(root, "filename").text = row.file
+    size = SubElement(root, "size")
+    check = row.sample.check
+    for key, side in (("width", check.width), ("height", check.height), ("depth", 3)):
+        SubElement(size, key).text = str(side)
+    SubElement(root, "segmented").text = "0"
+    for class_id, xyxy, _ in row.pixel_boxes():
+        item = SubElement(root, "object")
+        SubElement(item, "name").text = printable(names[class_id])
+        SubElement(item, "pose").text = "Unspecified"
+        SubElement(item, "truncated").text = "0"
+        SubElement(item, "difficult").text = "0"
+        box = SubElement(item, "bndbox")
+        for key, value in zip(("xmin", "ymin", "xmax", "ymax"), xyxy, strict=True):
+            SubElement(box, key).text = pixels(value)
+    return root

@@ -1,22 +1,30 @@
-"""Read a YOLO folder: a data.yaml, or bare folders of images with label files near them."""
+"""Read and write YOLO folders: a data.yaml, or bare folders of images with label files near them."""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+
+from kdyolo import storage
 from kdyolo.config import AuditSettings, DataSettings
-from kdyolo.datasets.formats.data_yaml import MAX_CLASSES, DataYaml, check_names, resolve_inside
-from kdyolo.datasets.formats.labels import decode, parse_yolo
+from kdyolo.datasets.audit import csv_text
+from kdyolo.datasets.formats.data_yaml import MAX_CLASSES, UNASSIGNED, DataYaml, check_names, resolve_inside
+from kdyolo.datasets.formats.labels import decode, parse_yolo, write_labels
+from kdyolo.datasets.formats.writing import Row
 from kdyolo.datasets.layout import MAX_TEXT_BYTES, collect, find_label, read_small, report_broken
-from kdyolo.datasets.sample import Dataset, Sample, printable
+from kdyolo.datasets.sample import SPLITS, Dataset, Sample, printable
 from kdyolo.datasets.tree import IMAGE_SUFFIXES, Tree, is_safe_file, scan
 from kdyolo.errors import ConfigError, DatasetError
+from kdyolo.yamlio import dump_yaml
 
 LABEL_FOLDERS = ("labels", "Labels")
 _NAME_FILES = frozenset(("classes.txt", "obj.names", "classes.names", "_darknet.labels"))
+_CVAT_PREFIX = "data/"
 _LABEL_ROW = re.compile(rb"\s*[0-9]+(\s+[-+0-9.eE]+){4,}\s*")
 
 
@@ -61,12 +69,16 @@ def _listed(tree: Tree, described: DataYaml, allow_outside: bool, dataset: Datas
     samples: dict[str, Sample] = {}
     for split, places in described.splits.items():
         for place in places:
-            found = _in_list(place, tree, allow_outside) if place.is_file() else _in_folder(place, tree, allow_outside)
+            found = (
+                _in_list(place, tree, allow_outside, dataset)
+                if place.is_file()
+                else _in_folder(place, tree, allow_outside)
+            )
             for sample in found:
                 kept = samples.setdefault(sample.name, sample)
                 if sample is kept:
                     sample.given = ()
-                kept.given = (*kept.given, split) if split not in kept.given else kept.given
+                kept.given = (*kept.given, split) if split and split not in kept.given else kept.given
     if unlisted := len(set(tree.images) - set(samples)):
         dataset.add("not_listed", "note", described.file.name, f"{unlisted} images are in no split of it: left out.")
     return [samples[name] for name in sorted(samples)]
@@ -77,8 +89,9 @@ def _in_folder(place: Path, tree: Tree, allow_outside: bool) -> list[Sample]:
     return collect(part)
 
 
-def _in_list(place: Path, tree: Tree, allow_outside: bool) -> list[Sample]:
+def _in_list(place: Path, tree: Tree, allow_outside: bool, dataset: Dataset) -> list[Sample]:
     samples = []
+    mended = 0
     for number, line in enumerate(_lines(place), 1):
         if Path(line).suffix.lower() not in IMAGE_SUFFIXES:
             raise DatasetError(
@@ -87,11 +100,17 @@ def _in_list(place: Path, tree: Tree, allow_outside: bool) -> list[Sample]:
         what = f"line {number} of {place}"
         bases = (tree.root, place.parent) if not line.startswith("./") else (place.parent, tree.root)
         paths = [resolve_inside(line, base, tree.root, what, allow_outside) for base in bases]
+        if line.startswith(_CVAT_PREFIX):
+            paths += [base / line.removeprefix(_CVAT_PREFIX) for base in bases if ".." not in line]
         path = next((path for path in paths if is_safe_file(path, tree.root, allow_outside)), None)
+        mended += path in paths[2:] and path not in paths[:2]
         sample = Sample(path or paths[0], os.path.relpath(path or paths[0], tree.root).replace(os.sep, "/"))
         if path is None:
             sample.reject("missing_image")
         samples.append(sample)
+    if mended:
+        message = f"{mended} paths begin with {_CVAT_PREFIX!r}, as CVAT writes them; they are read without it."
+        dataset.add("path_mended", "note", os.path.relpath(place, tree.root).replace(os.sep, "/"), message)
     return samples
 
 
@@ -158,3 +177,33 @@ def _looks_like_labels(path: Path) -> bool:
             return _LABEL_ROW.fullmatch(file.readline(400)) is not None
     except OSError:
         return False
+
+
+def write_yolo(rows: Sequence[Row], names: Sequence[str], folder: Path) -> None:
+    """Write ``labels/<split>/*.txt`` and ``data.yaml`` for images that lie in ``images/<split>``.
+
+    Confidences go into ``confidences.csv``: training reads five columns only. Images nobody labelled get no file.
+
+    Args:
+        rows: The images.
+        names: Class names.
+        folder: Of the new set.
+    """
+    confidences: list[tuple[Any, ...]] = []
+    for row in rows:
+        sample, image = row.sample, f"{image_folder(row)}/{row.file}"
+        if sample.label is not None:
+            label = folder / "labels" / row.split / f"{row.stem}.txt"
+            write_labels(label, sample.cls, sample.xywhn)
+        confidences += [(image, i, f"{conf:g}") for i, conf in enumerate(sample.conf) if not np.isnan(conf)]
+    splits = {row.split for row in rows}
+    content: dict[str, Any] = {split: f"images/{split}" for split in (*SPLITS, UNASSIGNED) if split in splits}
+    content |= {"nc": len(names), "names": dict(enumerate(names))}
+    storage.write_text(folder / "data.yaml", dump_yaml(content))
+    if confidences:
+        storage.write_text(folder / "confidences.csv", csv_text(("view", "box", "confidence"), sorted(confidences)))
+
+
+def image_folder(row: Row) -> str:
+    """Where an image lies in a set that has a folder for each split."""
+    return f"images/{row.split}" if row.split else "images"

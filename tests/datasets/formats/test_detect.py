@@ -1,7 +1,9 @@
+import itertools
 import os
 import pickle
 from pathlib import Path
 
+import label_files
 import numpy as np
 import pytest
 from builders import image_bytes, make_voc_dataset, make_yolo_dataset, voc_xml, write_image
@@ -9,6 +11,7 @@ from builders import image_bytes, make_voc_dataset, make_yolo_dataset, voc_xml, 
 from kdyolo.boxes import denormalise, xywh_to_xyxy
 from kdyolo.config import AuditSettings, DataSettings
 from kdyolo.datasets.checks import check_dataset, require_sound
+from kdyolo.datasets.codes import CODES
 from kdyolo.datasets.formats.detect import read
 from kdyolo.errors import ConfigError, DatasetError, UntrustedFileError
 from kdyolo.progress import Silent
@@ -25,7 +28,9 @@ def load(source, checked=True, audit=None, **data):
 
 
 def codes(dataset):
-    return sorted({finding.code for finding in dataset.findings})
+    """What was found, without how the boxes are spread over classes and images."""
+    kinds = {finding.code for finding in dataset.findings}
+    return sorted(code for code in kinds if CODES[code].area != "classes" or code == "no_names")
 
 
 def write_pair(image: Path, label: Path, seed=0, row=ROW):
@@ -409,3 +414,109 @@ def test_real_cards_gives_no_errors(real_dataset):
     assert dataset.names == ("ace", "jack", "king", "nine", "queen", "ten")
     assert (len(dataset.usable), sum(len(s.cls) for s in dataset.usable)) == (363, 670)
     assert not [finding for finding in dataset.findings if finding.severity == "error"]
+
+
+def test_the_paths_of_cvat_lists_are_read_without_their_first_folder(tmp_path):
+    folder = make_yolo_dataset(tmp_path / "d", splits={"train": 2})
+    (folder / "train.txt").write_text("data/images/train/img000.jpg\ndata/images/train/img001.jpg\n")
+    (folder / "data.yaml").write_text("path: .\ntrain: train.txt\nnames:\n  0: cat\n  1: dog\n")
+    dataset = load(folder)
+    assert [(s.name, s.given, s.quarantine, len(s.cls)) for s in dataset.samples] == [
+        ("images/train/img000.jpg", ("train",), "", 2),
+        ("images/train/img001.jpg", ("train",), "", 2),
+    ]
+    assert [(f.code, f.file) for f in dataset.findings if f.code == "path_mended"] == [("path_mended", "train.txt")]
+    (folder / "train.txt").write_text("data/../../out.jpg\n")
+    with pytest.raises(UntrustedFileError):
+        load(folder)
+
+
+def _label_file(folder, kind):
+    if kind == "coco":
+        label_files.write_json(folder / "c.json", label_files.coco({1: "a.jpg"}, [(1, 1, (1, 1, 9, 9))]))
+    elif kind == "label-studio":
+        label_files.write_json(folder / "l.json", [label_files.task("a.jpg", [label_files.region("cat", 1, 1, 9, 9)])])
+    elif kind == "cvat":
+        box = '<image name="a.jpg"><box label="cat" xtl="1" ytl="1" xbr="9" ybr="9"/></image>'
+        (folder / "x.xml").write_text(label_files.cvat(box))
+    elif kind == "csv":
+        (folder / "b.csv").write_text("filename,class,xmin,ymin,xmax,ymax\na.jpg,cat,1,1,9,9\n")
+    elif kind == "voc":
+        (folder / "a.xml").write_text(voc_xml([("cat", 1, 1, 9, 9)]))
+    else:
+        (folder / "a.txt").write_text(ROW)
+
+
+KINDS = ("yolo", "voc", "coco", "csv", "label-studio", "cvat")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_format_is_told_by_its_files(tmp_path, kind):
+    write_image(tmp_path / "a.jpg")
+    _label_file(tmp_path, kind)
+    write_image(tmp_path / "b.jpg", 2)
+    for name in ("b.json", "meta.json", "table.csv", "b.csv", "notes.xml"):  # a labelme file, and what others leave
+        if not (tmp_path / name).exists():
+            (tmp_path / name).write_text('{"shapes": [], "images": 3}')
+    dataset = load(tmp_path)
+    assert (dataset.format, len(dataset.samples[0].cls)) == (kind, 1)
+
+
+@pytest.mark.parametrize(("first", "second"), list(itertools.combinations(KINDS, 2)))
+def test_two_formats_are_a_question_but_xml_beside_csv(tmp_path, first, second):
+    write_image(tmp_path / "a.jpg")
+    _label_file(tmp_path, first)
+    _label_file(tmp_path, second)
+    if {first, second} == {"voc", "csv"}:
+        assert load(tmp_path).format == "voc"
+    else:
+        with pytest.raises(ConfigError, match="has both") as caught:
+            load(tmp_path)
+        assert f"data.format={first}" in caught.value.hint
+        assert f"data.format={second}" in caught.value.hint
+        assert "--format" in caught.value.hint
+    for kind in (first, second):
+        assert load(tmp_path, format=kind).format == kind
+
+
+def test_a_data_yaml_with_splits_decides(tmp_path):
+    folder = make_yolo_dataset(tmp_path / "d", splits={"train": 1, "val": 1})
+    label_files.write_json(folder / "c.json", label_files.coco({1: "img000.jpg"}, [(1, 1, (1, 1, 9, 9))]))
+    assert load(folder).format == "yolo"
+    assert load(folder, format="coco").names == ("cat", "dog")
+
+
+def test_a_format_that_is_not_there(tmp_path):
+    write_image(tmp_path / "a.jpg")
+    (tmp_path / "a.txt").write_text(ROW)
+    with pytest.raises(DatasetError, match="holds no Label Studio file"):
+        load(tmp_path, format="label-studio")
+
+
+def test_label_files_behind_links_that_lead_out_are_not_opened(tmp_path):
+    write_image(tmp_path / "d/a.jpg")
+    _label_file(tmp_path, "coco")
+    (tmp_path / "d/c.json").symlink_to(tmp_path / "c.json")
+    with pytest.raises(DatasetError, match="no label file"):
+        load(tmp_path / "d")
+    assert load(tmp_path / "d", allow_outside=True).format == "coco"
+
+
+def test_names_of_lists_may_end_in_a_number(tmp_path):
+    folder = make_voc_dataset(tmp_path / "v", n=2)
+    for i, name in enumerate(("card 0", "card 1")):
+        os.replace(folder / f"JPEGImages/v{i}.jpg", folder / f"JPEGImages/{name}.jpg")
+        os.replace(folder / f"Annotations/v{i}.xml", folder / f"Annotations/{name}.xml")
+    (folder / "ImageSets/Main").mkdir(parents=True)
+    (folder / "ImageSets/Main/train.txt").write_text("card 0\n")
+    (folder / "ImageSets/Main/val.txt").write_text("card 1  -1\n")
+    assert [sample.given for sample in load(folder).samples] == [("train",), ("val",)]
+
+
+def test_darknet_folders_as_cvat_writes_them(tmp_path):
+    write_pair(tmp_path / "obj_train_data/a.jpg", tmp_path / "obj_train_data/a.txt")
+    (tmp_path / "obj.names").write_text("cat\n")
+    (tmp_path / "obj.data").write_text("classes = 1\ntrain = data/train.txt\nnames = data/obj.names\n")
+    (tmp_path / "train.txt").write_text("data/obj_train_data/a.jpg\n")
+    dataset = load(tmp_path)
+    assert (dataset.format, dataset.names, len(dataset.samples[0].cls), codes(dataset)) == ("yolo", ("cat",), 1, [])
