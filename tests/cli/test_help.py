@@ -11,7 +11,7 @@ README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 COMMON = ["--json", "--quiet"]
 WORK = ["--run", "--resume", "--force", "--dry-run", "--config", "--set", *COMMON]
 SPLIT = ["--ratios", "--keep-splits", "--from", "--repair", "--group-by", "--near-duplicates", "--allow-outside"]
-FEW = ["--labels-fraction", "--label-budget", "--pool"]
+FEW = ["--labels-fraction", "--label-budget", "--images"]
 TRAIN = ["--model", "--weights", "--from-scratch", "--epochs", "--imgsz", "--batch", "--offline", "--device", "--track"]
 BOTH = ["--teacher-model", "--student-model", "--epochs", "--imgsz", "--batch", "--from-scratch", "--labels"]
 MACHINE = ["--offline", "--precision", "--device", "--track"]
@@ -21,7 +21,7 @@ FLAGS = {
     "audit": ["--html", "--strict", "--all", "--config", "--set", "--format", "--allow-outside", *COMMON],
     "split": [*WORK, *SPLIT, "--seed", "--folds", "--repeats", "--format", "--labels-fraction"],
     "train-teacher": [*WORK, *TRAIN, "--teacher", "--seed", "--precision"],
-    "pseudo-label": [*WORK, "--images", "--pool", "--conf", "--iou", "--augment"],
+    "pseudo-label": [*WORK, "--images", "--conf", "--iou", "--augment"],
     "train-student": [*WORK, *TRAIN, "--labels", "--baseline"],
     "compare": WORK,
     "status": COMMON,
