@@ -66,8 +66,8 @@ def audit(
         progress: Whom to tell; nobody by default.
 
     Returns:
-        What `kdyolo audit --json` prints, see `kdyolo.datasets.audit.summarise`. That the data set has faults is no
-        exception: ``errors`` counts them.
+        What `kdyolo audit --json` prints, see `kdyolo.datasets.auditing.audit.summarise`. That the data set has faults
+        is no exception: ``errors`` counts them.
 
     Raises:
         KdyoloError: The data set cannot be read at all, or the page cannot be written.
@@ -80,8 +80,8 @@ def audit_with(
     config: Config, *, html: Path | None = None, everything: bool = False, progress: Progress | None = None
 ) -> dict[str, Any]:
     """`audit` with resolved settings, whose ``data.source`` is the data set."""
-    from kdyolo.datasets.audit import MAX_LISTED, summarise
-    from kdyolo.datasets.checks import audit_dataset
+    from kdyolo.datasets.auditing.audit import MAX_LISTED, summarise
+    from kdyolo.datasets.auditing.checks import audit_dataset
     from kdyolo.datasets.formats.detect import locate, read
 
     if config.data.source is None:

@@ -25,15 +25,15 @@ from numpy.typing import NDArray
 from PIL import Image, ImageEnhance
 
 from kdyolo.config import SplitSettings, load_config
-from kdyolo.datasets.checks import check_files
-from kdyolo.datasets.deviation import class_deviations, least_deviations
-from kdyolo.datasets.features import features
+from kdyolo.datasets.auditing.checks import check_files
 from kdyolo.datasets.formats.detect import read
-from kdyolo.datasets.grouping import Group, group_identical, group_images, label_links, leaks
-from kdyolo.datasets.linking import find_links
 from kdyolo.datasets.sample import SPLITS, Dataset, ImageCheck, Sample
 from kdyolo.datasets.signatures import signature
-from kdyolo.datasets.splitting import split_dataset
+from kdyolo.datasets.splits.deviation import class_deviations, least_deviations
+from kdyolo.datasets.splits.features import features
+from kdyolo.datasets.splits.grouping import Group, group_identical, group_images, label_links, leaks
+from kdyolo.datasets.splits.linking import find_links
+from kdyolo.datasets.splits.splitting import split_dataset
 from kdyolo.progress import Silent
 
 RATIOS = (0.7, 0.15, 0.15)

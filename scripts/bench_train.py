@@ -84,7 +84,7 @@ def measure(given: argparse.Namespace, folder: Path) -> list[dict[str, object]]:
 def prepare(source: Path | None, folder: Path, images: int | None) -> Path:
     """A clean view in `folder`, with at most `images` training and validation images; returns its data.yaml."""
     source = source or demo.generate(folder / "demo")
-    kdyolo.split(source, run=folder / "run", settings={"split.keep_splits": True})
+    kdyolo.split(source, run=folder / "run", settings={"split.repair": True})
     view = folder / "run" / "split"
     for split in ("train", "val"):
         for extra in sorted((view / "images" / split).iterdir())[images or 10**9 :]:

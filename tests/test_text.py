@@ -1,6 +1,6 @@
 import pytest
 
-from kdyolo.datasets.audit import csv_text
+from kdyolo.datasets.auditing.audit import csv_text
 from kdyolo.text import neutralise
 
 

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from kdyolo.boxes import Boxes
 
 if TYPE_CHECKING:
-    from kdyolo.datasets.copies import Copy
-    from kdyolo.datasets.grouping import Link
+    from kdyolo.datasets.auditing.copies import Copy
+    from kdyolo.datasets.splits.grouping import Link
 
 ClassIds = NDArray[np.int64]
 Confidences = NDArray[np.float64]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kdyolo import storage
-from kdyolo.datasets.audit import csv_text
+from kdyolo.datasets.auditing.audit import csv_text
 from kdyolo.datasets.duplicates import components, find_pairs
 from kdyolo.datasets.view import ViewImage
 from kdyolo.errors import ConfigError

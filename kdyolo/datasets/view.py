@@ -18,7 +18,7 @@ import numpy as np
 
 from kdyolo import storage
 from kdyolo.config import stable_hash
-from kdyolo.datasets.audit import csv_text
+from kdyolo.datasets.auditing.audit import csv_text
 from kdyolo.datasets.formats.data_yaml import read_data_yaml, write_data_yaml
 from kdyolo.datasets.formats.labels import label_text
 from kdyolo.datasets.images import view_bytes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import threading
 from copy import copy
 from pathlib import Path
@@ -153,23 +154,25 @@ class Trainer(DetectionTrainer):  # type: ignore[misc] # the base is untyped
         """Save so that a crash at any moment leaves a checkpoint that loads.
 
         Files are written under temporary names, synced and renamed, the best one first. An epoch that is trained again
-        takes its place only if it is better, see `resume_training`.
+        takes its place only if it is better, see `resume_training`. The best one is a second name of the same file, for
+        no file is ever written to under its final name.
         """
         last, best = self.last, self.best
-        self.last, self.best = last.with_name(".last.pt.tmp"), best.with_name(".best.pt.tmp")
-        self.best.unlink(missing_ok=True)  # left half-written by a crash, it would be taken for this epoch's
+        new_last, new_best = last.with_name(".last.pt.tmp"), best.with_name(".best.pt.tmp")
+        self.last, self.best = new_last, Path(os.devnull)
         try:
             saved: bool = super().save_model()
-            for temporary in filter(Path.exists, (self.best, self.last)):
-                with temporary.open("rb+") as file:
-                    os.fsync(file.fileno())
-            if self.best.exists():
-                os.replace(self.best, best)
-            if last.exists():
-                os.replace(last, last.with_name("last-good.pt"))
-            os.replace(self.last, last)
         finally:
             self.last, self.best = last, best
+        with new_last.open("rb+") as file:
+            os.fsync(file.fileno())
+        new_best.unlink(missing_ok=True)  # left by a crash
+        if self.best_fitness == self.fitness:
+            _second_name(new_last, new_best)
+            os.replace(new_best, best)
+        if last.exists():
+            os.replace(last, last.with_name("last-good.pt"))
+        os.replace(new_last, last)
         return saved
 
     def final_eval(self) -> None:
@@ -187,8 +190,14 @@ class Trainer(DetectionTrainer):  # type: ignore[misc] # the base is untyped
             if len(table):
                 self.seconds_before = float(table["time"].iloc[-1])
                 self.steps_of_epochs = int(table["optimizer_steps"].iloc[-1])
-            # The best checkpoint may be that of an epoch whose own checkpoint was lost.
-            self.best_fitness = max(self.best_fitness, float(self._best()["train_metrics"]["fitness"]))
+            # The best checkpoint may be that of an epoch whose own checkpoint was lost, or lost itself.
+            try:
+                best = self._best()
+            except checkpoints.DamagedFileError:
+                self.best.unlink(missing_ok=True)
+                _second_name(Path(self.args.model), self.best)
+                best = ckpt
+            self.best_fitness = float(best["train_metrics"]["fitness"])
 
     def save_metrics(self, metrics: dict[str, Any]) -> None:
         """Add a row to ``results.csv``, with the optimiser steps so far."""
@@ -247,6 +256,13 @@ class Trainer(DetectionTrainer):  # type: ignore[misc] # the base is untyped
             "mAP50-95": self.metrics["metrics/mAP50-95(B)"],
         }
         self.progress.update(self.batches_done, epoch=f"{self.epoch + 1}/{self.epochs}", **self.headline)
+
+
+def _second_name(file: Path, name: Path) -> None:
+    try:
+        os.link(file, name)
+    except OSError:  # a file system without links
+        shutil.copyfile(file, name)
 
 
 def _read_labels(dataset: Any) -> dict[str, Any]:

@@ -13,9 +13,9 @@ from markupsafe import Markup, escape
 from numpy.typing import NDArray
 
 from kdyolo.config import AuditSettings
-from kdyolo.datasets.audit import grouped, ordered, summarise
-from kdyolo.datasets.box_table import BoxTable
-from kdyolo.datasets.codes import AREAS, CODES, Kind
+from kdyolo.datasets.auditing.audit import grouped, ordered, summarise
+from kdyolo.datasets.auditing.box_table import BoxTable
+from kdyolo.datasets.auditing.codes import AREAS, CODES, Kind
 from kdyolo.datasets.sample import SPLITS, Dataset, Finding, Sample, printable
 from kdyolo.errors import ConfigError, RunExistsError
 from kdyolo.report.audit_pictures import Album, Frame, spread

@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 
 from kdyolo.config import Config, SplitSettings
-from kdyolo.datasets.audit import write_audit
-from kdyolo.datasets.checks import check_dataset, require_sound
-from kdyolo.datasets.evenness import evenness
-from kdyolo.datasets.folds import FOLDED, divide, write_folds
+from kdyolo.datasets.auditing.audit import write_audit
+from kdyolo.datasets.auditing.checks import check_dataset, require_sound
 from kdyolo.datasets.formats.detect import locate, read
-from kdyolo.datasets.group_rules import is_table
 from kdyolo.datasets.sample import SPLITS, Dataset, Sample, printable
-from kdyolo.datasets.split_file import apply_split_file, require_unchanged
-from kdyolo.datasets.splitting import Division, split_dataset
+from kdyolo.datasets.splits.evenness import evenness
+from kdyolo.datasets.splits.folds import FOLDED, divide, write_folds
+from kdyolo.datasets.splits.group_rules import is_table
+from kdyolo.datasets.splits.split_file import apply_split_file, require_unchanged
+from kdyolo.datasets.splits.splitting import Division, split_dataset
 from kdyolo.datasets.view import POOL, View, build_view, clear_view, dataset_sha256, load_view
 from kdyolo.errors import ConfigError
 from kdyolo.stages.base import Stage, StageContext, StageResult, fingerprint

@@ -76,7 +76,7 @@ def test_settings_and_format(kdyolo, good, tmp_path):
 
 
 def test_lists_are_cut_unless_all_is_asked_for(kdyolo, good, monkeypatch):
-    monkeypatch.setattr("kdyolo.datasets.audit.MAX_LISTED", 2)
+    monkeypatch.setattr("kdyolo.datasets.auditing.audit.MAX_LISTED", 2)
     for label in (good / "labels").iterdir():
         label.unlink()
     (good / "labels/img000.txt").write_text("0 0.5 0.5 0.4 0.4\n")

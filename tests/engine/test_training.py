@@ -271,6 +271,7 @@ def test_what_a_crash_left_of_best_is_not_taken_for_it(tmp_path, monkeypatch):
 
     trainer = object.__new__(Trainer)
     trainer.last, trainer.best = tmp_path / "last.pt", tmp_path / "best.pt"
+    trainer.best_fitness, trainer.fitness = 0.5, 0.4
     (tmp_path / "best.pt").write_bytes(b"best of epoch 1")
     (tmp_path / ".best.pt.tmp").write_bytes(b"half of epoch 2")
     (tmp_path / "last.pt").write_bytes(b"epoch 1")
@@ -284,6 +285,27 @@ def test_what_a_crash_left_of_best_is_not_taken_for_it(tmp_path, monkeypatch):
     saved = {"best.pt": b"best of epoch 1", "last.pt": b"epoch 2", "last-good.pt": b"epoch 1"}
     assert tiny.files(tmp_path) == saved
     assert (trainer.last, trainer.best) == (tmp_path / "last.pt", tmp_path / "best.pt")
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_the_best_of_an_epoch_survives_the_epochs_after_it(tmp_path, monkeypatch, links):
+    checkpoints.architecture("n")
+    from kdyolo.engine import trainer as module
+
+    def no_link(source, target):
+        raise OSError("no links here")
+
+    if not links:
+        monkeypatch.setattr(module.os, "link", no_link)
+    trainer = object.__new__(module.Trainer)
+    trainer.last, trainer.best = tmp_path / "last.pt", tmp_path / "best.pt"
+    trainer.best_fitness = 0.4
+    for epoch, fitness in enumerate([0.4, 0.3, 0.2]):
+        text = f"epoch {epoch}".encode()
+        monkeypatch.setattr(module.DetectionTrainer, "save_model", lambda self, text=text: self.last.write_bytes(text))
+        trainer.fitness = fitness
+        trainer.save_model()
+    assert tiny.files(tmp_path) == {"best.pt": b"epoch 0", "last-good.pt": b"epoch 1", "last.pt": b"epoch 2"}
 
 
 @pytest.mark.parametrize("split", ["train", "val"])

@@ -12,8 +12,8 @@ from html_page import NASTY, Page
 
 from kdyolo import api
 from kdyolo.config import AuditSettings, DataSettings
-from kdyolo.datasets.checks import audit_dataset
-from kdyolo.datasets.codes import CODES
+from kdyolo.datasets.auditing.checks import audit_dataset
+from kdyolo.datasets.auditing.codes import CODES
 from kdyolo.datasets.formats.detect import read
 from kdyolo.errors import ConfigError, RunExistsError
 from kdyolo.progress import Silent

@@ -14,10 +14,10 @@ from PIL import Image
 
 from kdyolo.config import load_config
 from kdyolo.datasets import view as view_module
-from kdyolo.datasets.folds import read_folds
 from kdyolo.datasets.formats.labels import read_labels
 from kdyolo.datasets.sample import SPLITS
-from kdyolo.datasets.splitting import split_dataset
+from kdyolo.datasets.splits.folds import read_folds
+from kdyolo.datasets.splits.splitting import split_dataset
 from kdyolo.datasets.view import load_view, verify_view, view_stems
 from kdyolo.errors import ConfigError, DatasetError, EnvironmentFault, UntrustedFileError
 from kdyolo.progress import Silent
@@ -595,6 +595,8 @@ def test_folds(source, tmp_path):
     assert sorted(i.source for _, held in pairs for i in held) == sorted(
         i.source for split in ("train", "val") for i in view.splits[split]
     )
+    run_split(source, tmp_path / "run")
+    assert not (tmp_path / "run/split/folds.csv").exists()
     with pytest.raises(DatasetError, match="too few for 18 folds"):
         run_split(source, tmp_path / "more", **{"split.folds": 18})
 

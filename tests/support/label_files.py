@@ -11,7 +11,7 @@ from builders import write_image
 
 from kdyolo.boxes import denormalise, xywh_to_xyxy
 from kdyolo.config import AuditSettings, DataSettings
-from kdyolo.datasets.checks import check_files
+from kdyolo.datasets.auditing.checks import check_files
 from kdyolo.datasets.formats.detect import read
 from kdyolo.datasets.images import oriented_size
 from kdyolo.datasets.sample import Dataset, Sample

@@ -12,7 +12,7 @@ from typing import Any
 
 from kdyolo import storage
 from kdyolo.config import AuditSettings, DataSettings
-from kdyolo.datasets.checks import check_files
+from kdyolo.datasets.auditing.checks import check_files
 from kdyolo.datasets.formats.coco import write_coco
 from kdyolo.datasets.formats.cvat import write_cvat
 from kdyolo.datasets.formats.detect import READERS, kind_of, label_files, locate, read

@@ -12,7 +12,7 @@ import numpy as np
 
 from kdyolo import storage
 from kdyolo.config import AuditSettings, DataSettings
-from kdyolo.datasets.audit import csv_text
+from kdyolo.datasets.auditing.audit import csv_text
 from kdyolo.datasets.formats.data_yaml import MAX_CLASSES, UNASSIGNED, DataYaml, check_names, resolve_inside
 from kdyolo.datasets.formats.labels import decode, parse_yolo, write_labels
 from kdyolo.datasets.formats.writing import Row

@@ -10,8 +10,8 @@ from builders import image_bytes, make_voc_dataset, make_yolo_dataset, voc_xml, 
 
 from kdyolo.boxes import denormalise, xywh_to_xyxy
 from kdyolo.config import AuditSettings, DataSettings
-from kdyolo.datasets.checks import check_dataset, require_sound
-from kdyolo.datasets.codes import CODES
+from kdyolo.datasets.auditing.checks import check_dataset, require_sound
+from kdyolo.datasets.auditing.codes import CODES
 from kdyolo.datasets.formats.detect import read
 from kdyolo.errors import ConfigError, DatasetError, UntrustedFileError
 from kdyolo.progress import Silent

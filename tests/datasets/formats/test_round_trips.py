@@ -13,7 +13,7 @@ from label_files import load
 
 from kdyolo.boxes import denormalise, xywh_to_xyxy, xyxy_to_xywh
 from kdyolo.config import AuditSettings
-from kdyolo.datasets.checks import check_files
+from kdyolo.datasets.auditing.checks import check_files
 from kdyolo.datasets.formats.convert import TARGETS, write
 from kdyolo.datasets.sample import Dataset, Sample, no_confidences
 from kdyolo.progress import Silent

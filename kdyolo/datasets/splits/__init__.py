@@ -1,0 +1,1 @@
+"""Dividing images: what must stay together, how evenly, splits a user gives, folds and label budgets."""
