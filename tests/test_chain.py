@@ -51,7 +51,7 @@ def test_a_run_holds_exactly_these_files(called):
     view = load_view(run.stage("split"))
     expected = {".lock", "config.yaml", "manifest.json", "log/kdyolo.log"}
     expected |= {f"{stage}/stage.json" for stage in STAGES}
-    expected |= {f"split/{name}" for name in ("data.yaml", "splits.csv", "audit.csv", "audit.json")}
+    expected |= {f"split/{name}" for name in ("data.yaml", "splits.csv", "signatures.csv", "audit.csv", "audit.json")}
     for split, images in view.splits.items():
         expected |= {f"split/images/{split}/{i.image.name}" for i in images}
         expected |= {f"split/labels/{split}/{i.label.name}" for i in images}
@@ -63,7 +63,7 @@ def test_a_run_holds_exactly_these_files(called):
     for stage in ("student", "baseline"):
         expected |= {f"{stage}/data/images/train/{i.image.name}" for i in train}
         expected |= {f"{stage}/data/labels/train/{i.label.name}" for i in train}
-    expected |= {"teacher/classes.json", "compare/results.json", "compare/examples.json"}
+    expected |= {"teacher/classes.json", "teacher/trained_on.csv", "compare/results.json", "compare/examples.json"}
     expected |= {f"compare/predictions_{arm}.csv" for arm in ("teacher", "student", "control")}
     expected |= {f"report/epochs_{arm}.csv" for arm in ("teacher", "student", "control")}
     expected |= {f"report/{name}" for name in ("report.html", "summary.json", "per_class.csv", "final.csv")}

@@ -169,7 +169,7 @@ def _decoders() -> list[str]:
 def _open(data: bytes) -> Image.Image:
     try:
         return Image.open(io.BytesIO(data), formats=_decoders())
-    except UnidentifiedImageError as error:
+    except (UnidentifiedImageError, ImportError) as error:  # the latter where ultralytics has patched Pillow
         if match := _HEIF.match(data):
             kind = match[1].decode()
             raise Bad("unsupported", f"{kind.upper()} images cannot be read here; export it as JPEG or PNG.") from error

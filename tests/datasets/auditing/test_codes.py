@@ -9,7 +9,7 @@ import pytest
 
 from kdyolo.datasets.auditing.codes import AREAS, CODES
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 ROOMS = ("datasets", "stages", "pseudo")
 SOURCES = sorted(
     path for room in ROOMS for path in (ROOT / "kdyolo" / room).rglob("*.py") if not path.name.endswith("codes.py")
