@@ -276,6 +276,15 @@ class Config(Settings):
         description="the machine; precision decides trainings and labels, device and threads the comparison only",
     )
 
+    @model_validator(mode="after")
+    def _one_share(self) -> Self:
+        if self.label_budgets and self.split.labels_fraction != 1:
+            raise ValueError(
+                "label_budgets and split.labels_fraction exclude each other; take one back: "
+                "-S label_budgets=[], or -S split.labels_fraction=1"
+            )
+        return self
+
 
 def load_config(
     file: Path | None = None,

@@ -155,7 +155,7 @@ def run(
     }
     # With a data set given, --force means a new run; without one, the same run once more.
     fresh = force and source is not None
-    folder = run or opt.default_run(source)
+    folder = run or opt.default_run(source, config)
     perform(Request(folder, None, config, set_, flags, resume, force, dry_run, fresh), console)
 
 

@@ -212,12 +212,16 @@ def splitting(
     }
 
 
-def default_run(source: Path | None) -> Path:
-    """``runs/<name of the data set>``.
+def default_run(source: Path | None, config: Path | None = None) -> Path:
+    """``runs/<name of the data set>``; the data set is `source`, or what the settings file `config` names.
 
     Raises:
-        ConfigError: There is no data set to name it after.
+        ConfigError: There is no data set to name it after, or the settings file cannot be read.
     """
+    if source is None and config is not None:
+        from kdyolo.config import load_config
+
+        source = load_config(config).data.source
     if source is None:
         raise ConfigError("Neither a data set nor a run is given.", "`kdyolo run DATASET`, or `kdyolo run --run DIR`.")
     full = source.absolute()

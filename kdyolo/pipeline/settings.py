@@ -13,6 +13,7 @@ from kdyolo.config import Config, load_config
 from kdyolo.errors import ConfigError, KdyoloError
 from kdyolo.storage import RunDir
 
+_OF_A_RUN = ("config.yaml", "manifest.json", "log", "split", "budgets", ".lock")
 _ONLY_OF_ADOPTED = ("teacher.map_classes", "teacher.trained_on", "teacher.allow_seen_test")
 _USED_OF_ADOPTED = ("teacher.checkpoint", "teacher.imgsz", *_ONLY_OF_ADOPTED)
 
@@ -51,6 +52,7 @@ def resolve(
         )
     _refuse_ignored(config, assignments, overrides or {})
     _refuse_nesting(config, config.data.source, run)
+    _refuse_foreign(run)
     return config
 
 
@@ -61,6 +63,16 @@ def _absolute(section: BaseModel) -> None:
             _absolute(value)
         elif isinstance(value, Path):
             setattr(section, name, value.resolve())
+
+
+def _refuse_foreign(run: RunDir) -> None:
+    """Stop before a run is laid into a folder of somebody else's."""
+    if not run.root.is_dir() or any((run.root / name).exists() for name in _OF_A_RUN):
+        return
+    if found := next((path for path in run.root.iterdir() if not path.name.startswith(".")), None):
+        raise ConfigError(
+            f"{run.root} is no run, and not empty: it holds {found.name}.", "Give --run a new folder, or an empty one."
+        )
 
 
 def _refuse_ignored(config: Config, assignments: Iterable[str], overrides: Mapping[str, Any]) -> None:

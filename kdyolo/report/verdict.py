@@ -8,6 +8,8 @@ from typing import Any
 from kdyolo.report.load import Arm, Results
 from kdyolo.report.numbers import NA, duration, number, percent, points, ratio
 
+_NOTHING = 0.005
+_FEW_IMAGES = 30
 SAME_POINTS = 0.5
 """mAP50-95 points within which two models count as about the same."""
 
@@ -62,6 +64,14 @@ def warnings(results: Results) -> list[str]:
     """What the reader must know before trusting the figures: the comparison's own warnings, and what they imply."""
     student, control, teacher = (results.arms.get(name) for name in ("student", "control", "teacher"))
     found = list(results.warnings)
+    scores = [arm.mAP50_95 for arm in results.arms.values() if arm.mAP50_95 is not None]
+    if scores and max(scores) < _NOTHING:
+        found.append(
+            "No model finds anything on these images, so there is nothing to compare: train longer, or look at the "
+            "labels with `kdyolo audit`."
+        )
+    if results.images is not None and results.images < _FEW_IMAGES:
+        found.append(f"{number(results.images)} test images are too few to tell two models apart.")
     if results.same_start is False:
         found.append("Student and control did not begin from the same weights, so not only their labels differ.")
     if student and control:

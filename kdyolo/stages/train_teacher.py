@@ -124,6 +124,10 @@ def _what_it_saw(context: StageContext, view: View) -> dict[str, int] | None:
 
     settings = context.config.teacher
     if (listed := _trained_on(settings)) is None:
+        context.progress.warn(
+            f"Nothing says what this teacher was trained on (no {TRAINED_ON} beside it): if it was on test images, "
+            "what is measured on them proves nothing."
+        )
         return None
     seen = read_trained_on(listed)
     found = {split: seen_before(images, seen) for split, images in view.splits.items()}

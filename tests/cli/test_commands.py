@@ -340,3 +340,15 @@ def test_demo_leaves_a_folder_of_its_name_alone(kdyolo, tmp_path):
     assert done.code == 5
     assert "demo-data exists" in done.stderr
     assert [path.name for path in (tmp_path / "runs").iterdir()] == ["demo-data"]
+
+
+def test_a_settings_file_may_name_the_data_set_and_so_the_run(tmp_path):
+    from kdyolo.cli.options import default_run
+    from kdyolo.errors import ConfigError
+
+    file = tmp_path / "own.yaml"
+    file.write_text("data: {source: /somewhere/tomatoes}\n")
+    assert default_run(None, file).as_posix() == "runs/tomatoes"
+    file.write_text("seed: 1\n")
+    with pytest.raises(ConfigError, match="Neither a data set nor a run"):
+        default_run(None, file)

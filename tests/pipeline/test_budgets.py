@@ -112,3 +112,8 @@ def test_a_share_given_twice_is_run_once(run, source):
 def test_a_share_outside_of_0_to_1_is_refused(run, source, share):
     with pytest.raises(ConfigError, match="label_budgets"):
         resolve(run, overrides={"data.source": source, "label_budgets": [share]})
+
+
+def test_budgets_and_one_share_exclude_each_other(run, source):
+    with pytest.raises(ConfigError, match="exclude each other"):
+        resolve(run, overrides={"data.source": source, "label_budgets": [0.5], "split.labels_fraction": 0.5})

@@ -463,6 +463,16 @@ def test_a_run_beside_the_data_yaml_it_is_given_is_refused_too(tmp_path, make_yo
             resolve(inside, overrides={"data.source": source, "data.allow_outside": allowed})
 
 
+def test_a_folder_of_somebody_elses_does_not_become_a_run(tmp_path, source):
+    theirs = tmp_path / "photos"
+    theirs.mkdir()
+    (theirs / ".DS_Store").touch()
+    resolve(RunDir(theirs), overrides={"data.source": source})  # empty to any eye
+    (theirs / "a.jpg").touch()
+    with pytest.raises(ConfigError, match=r"is no run, and not empty: it holds a\.jpg"):
+        resolve(RunDir(theirs), overrides={"data.source": source})
+
+
 def test_a_data_set_inside_the_run_is_refused(tmp_path, source):
     with pytest.raises(ConfigError, match="lies inside the run"):
         resolve(RunDir(tmp_path), overrides={"data.source": source})

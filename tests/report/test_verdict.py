@@ -63,6 +63,18 @@ def test_a_fair_gain_has_no_warnings(synthetic):
     assert warnings(made_up(synthetic)) == []
 
 
+def test_models_that_find_nothing_are_not_called_equal_without_a_word(synthetic):
+    results = Results.model_validate(synthetic.results())
+    for arm in results.arms.values():
+        arm.mAP50_95 = 0.001
+    assert any("No model finds anything" in sentence for sentence in warnings(results))
+
+
+def test_a_handful_of_test_images_is_called_too_few(synthetic):
+    results = Results.model_validate({**synthetic.results(), "images": 6})
+    assert any("6 test images are too few" in sentence for sentence in warnings(results))
+
+
 def test_speed_up_needs_both_times(synthetic):
     assert speed_up(made_up(synthetic)) == pytest.approx(84 / 11.5)
     assert speed_up(made_up(synthetic, latency_ms=None)) is None

@@ -154,6 +154,13 @@ def test_the_list_may_be_named(split, lively, tmp_path):
     assert "teacher.trained_on" in caught.value.hint
 
 
+def test_a_teacher_without_a_list_is_adopted_with_a_warning(split, lively):
+    notes = tiny.Notes()
+    record = api.train_teacher(split.root, settings={"teacher.checkpoint": lively}, progress=notes)
+    assert record.facts["saw"] is None
+    assert any("Nothing says what this teacher was trained on" in warning for warning in notes.warnings)
+
+
 def test_a_missing_teacher(split, tmp_path):
     with pytest.raises(ConfigError, match="There is no file"):
         adopt(split, tmp_path / "none.pt")

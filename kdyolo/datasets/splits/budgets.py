@@ -133,5 +133,5 @@ def _too_few(table: Features, names: Sequence[str], kept: int, needed: int) -> C
     least = math.ceil(1000 * images[needed] / images[-1]) / 1000
     return ConfigError(
         f"The share of labels leaves {images[kept]:.0f} of {images[-1]:.0f} training images, {without}.",
-        f"The smallest share that works here is {least:g}: --labels-fraction {least:g}",
+        f"The smallest share that works here is {least:g}: --labels-fraction {least:g} (or --label-budget).",
     )
