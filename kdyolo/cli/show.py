@@ -72,15 +72,8 @@ def stage(console: Console, run: RunDir, name: str, outcome: Outcome) -> None:
 
 def comparison(console: Console, run: RunDir, outcome: Outcome) -> None:
     """What a finished run shows: all models side by side, and where the report is."""
-    summary = read_summary(run)
-    report = run.root / "report" / "report.html"
-    data = {
-        "run": str(run.root),
-        "report": str(report),
-        "ran": outcome.ran,
-        "skipped": outcome.skipped,
-        "summary": summary,
-    }
+    data = _finished(run, outcome)
+    summary = data["summary"]
 
     def render() -> None:
         arms = summary.get("arms") or {}
@@ -89,22 +82,15 @@ def comparison(console: Console, run: RunDir, outcome: Outcome) -> None:
         right = " ".join(str(number) for number in range(2, len(columns) + 1))
         console.table("", ("", *(title for _, title in columns)), rows, right=right)
         console.line(summary.get("verdict", ""))
-        console.line(f"Report: {report}")
+        console.line(f"Report: {data['report']}")
 
     console.result(data, render)
 
 
 def budgets(console: Console, run: RunDir, outcome: Outcome) -> None:
     """What a finished run with label budgets shows: mAP50-95 at each budget, and where the report is."""
-    summary = read_summary(run)
-    report = run.root / "report" / "report.html"
-    data = {
-        "run": str(run.root),
-        "report": str(report),
-        "ran": outcome.ran,
-        "skipped": outcome.skipped,
-        "summary": summary,
-    }
+    data = _finished(run, outcome)
+    summary = data["summary"]
 
     def render() -> None:
         rows = [
@@ -115,9 +101,19 @@ def budgets(console: Console, run: RunDir, outcome: Outcome) -> None:
         head = ("labels", "labelled images", "unlabelled", *(f"{arm} mAP50-95" for arm in FOLDERS), "gain (points)")
         console.table("", head, rows, right="1 2 3 4 5 6")
         console.line(summary["verdict"])
-        console.line(f"Report: {report}")
+        console.line(f"Report: {data['report']}")
 
     console.result(data, render)
+
+
+def _finished(run: RunDir, outcome: Outcome) -> dict[str, Any]:
+    return {
+        "run": str(run.root),
+        "report": str(run.root / "report" / "report.html"),
+        "ran": outcome.ran,
+        "skipped": outcome.skipped,
+        "summary": read_summary(run),
+    }
 
 
 def lines(facts: dict[str, Any]) -> list[tuple[str, str]]:
