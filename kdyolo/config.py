@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
 import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from kdyolo.errors import ConfigError
 from kdyolo.yamlio import load_mapping, parse_yaml
@@ -25,6 +26,15 @@ class Settings(BaseModel):
     """Base of all sections: unknown keys are errors, values are checked on assignment."""
 
     model_config = ConfigDict(extra="forbid", validate_assignment=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_as_number(cls, value: Any, info: ValidationInfo) -> Any:
+        """YAML reads ``no`` as false, and false would pass for 0."""
+        kind = cls.model_fields[info.field_name or ""].annotation
+        if isinstance(value, bool) and {int, float} & {kind, *get_args(kind)}:
+            raise ValueError("must be a number")
+        return value
 
 
 class DataSettings(Settings):
@@ -306,6 +316,7 @@ def load_config(
     tree: dict[str, Any] = base.model_dump() if base else {}
     if file is not None:
         _merge(tree, load_mapping(file), Config)
+    so_far = copy.deepcopy(tree)
     for text in assignments:
         key, separator, value = text.partition("=")
         if not separator or not key.strip():
@@ -317,7 +328,33 @@ def load_config(
     try:
         return Config.model_validate(tree)
     except ValidationError as error:
-        raise _plain(error) from error
+        plain = _plain(error)
+        if file is not None and (wrong := _fault(so_far)) and wrong.message == plain.message:
+            plain = ConfigError(f"{file}: {plain.message}", plain.hint)
+        raise plain from error
+
+
+def _fault(tree: Mapping[str, Any]) -> ConfigError | None:
+    try:
+        Config.model_validate(tree)
+    except ValidationError as error:
+        return _plain(error)
+    return None
+
+
+def changed_keys(old: Config, new: Config) -> dict[str, Any]:
+    """Dotted key of every setting that differs -> its old value as plain JSON data."""
+    was, now = old.model_dump(mode="json"), new.model_dump(mode="json")
+    keys = [key for key in known_keys() if _value(was, key) != _value(now, key)]
+    sections = {key.rpartition(".")[0] for key in known_keys()}
+    return {key: _value(was, key) for key in keys if key not in sections}
+
+
+def _value(tree: Mapping[str, Any], dotted: str) -> Any:
+    value: Any = tree
+    for part in dotted.split("."):
+        value = value[part]
+    return value
 
 
 def stable_hash(data: Any) -> str:

@@ -20,7 +20,7 @@ import filelock
 import psutil
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from kdyolo.errors import DatasetError, EnvironmentFault, RunExistsError
+from kdyolo.errors import ConfigError, DatasetError, EnvironmentFault, RunExistsError
 
 _TMP_SUFFIX = ".tmp"
 
@@ -111,7 +111,8 @@ def read_class_map(path: Path) -> dict[int, int]:
 class StageRecord(BaseModel):
     """What `stage.json` says: written as `running` first and as `done` last of all.
 
-    `key` hashes settings, inputs and versions; `outputs` maps a path relative to the run directory to its sha256.
+    `key` hashes settings, inputs and versions; `outputs` maps a path relative to the run directory to its sha256;
+    `seconds` is the time all its attempts took, `ended` when the last one did (ISO 8601, with the time zone).
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -126,6 +127,7 @@ class StageRecord(BaseModel):
     outputs: dict[str, str] = Field(default_factory=dict)
     facts: dict[str, Any] = Field(default_factory=dict)
     seconds: float = 0.0
+    ended: str = ""
     error: str = ""
 
 
@@ -179,6 +181,22 @@ class RunDir:
         except OSError as error:
             raise storage_fault(error, self.root) from error
 
+    def require_begun(self) -> None:
+        """Make sure that a run has been begun here.
+
+        Raises:
+            ConfigError: There is none, or it has lost its settings.
+        """
+        if self.config.is_file():
+            return
+        if self.manifest.is_file():
+            raise ConfigError(
+                f"The run {self.root} has lost its config.yaml.",
+                f"Say again what it was run with: `kdyolo run DATASET --run {self.shown} ...`; "
+                "what is finished and unchanged is skipped.",
+            )
+        raise ConfigError(f"There is no run at {self.root}.", "Start one with `kdyolo run DATASET --run FOLDER`.")
+
     def record(self, stage: str) -> StageRecord | None:
         """The stage's record; None where there is none or it is cut short or edited beyond reading."""
         try:
@@ -206,9 +224,12 @@ class RunDir:
         """Record of a finished stage whose outputs still are what it wrote.
 
         Raises:
+            ConfigError: There is no run.
             DatasetError: It is not done, or a file of it was changed by hand.
         """
         record = self.record(stage)
+        if record is None:
+            self._require_single()
         if record is None or record.status != "done":
             raise DatasetError(
                 f"The stage '{stage}' of {self.root} is not finished.",
@@ -220,6 +241,12 @@ class RunDir:
                 "Run `kdyolo run` on this run again: it redoes that stage.",
             )
         return record
+
+    def _require_single(self) -> None:
+        self.require_begun()
+        if self.budgets.is_dir():
+            one = min(self.budgets.glob("*/config.yaml"), default=self.budgets / "SHARE" / "config.yaml").parent
+            raise ConfigError(f"{self.root} holds one run for each label budget.", f"Name one of them, such as {one}.")
 
     def move_aside(self, stage: str) -> Path | None:
         """Rename a stage's folder to ``old/<stage>-<n>``, so that no result is ever deleted; None if there was none."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
+
+_ESCAPE = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)?|.)")
 
 
 def neutralise(cell: Any) -> Any:
@@ -11,3 +14,8 @@ def neutralise(cell: Any) -> Any:
     Blanks before the formula do not hide it. Source: OWASP, "CSV Injection".
     """
     return f"'{cell}" if isinstance(cell, str) and cell.lstrip().startswith(("=", "+", "-", "@")) else cell
+
+
+def without_escapes(text: str) -> str:
+    """Text without the sequences that colour a terminal, move its cursor or set its title."""
+    return _ESCAPE.sub("", text)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kdyolo.config import Config, TeacherSettings, known_keys, load_config, stable_hash
+from kdyolo.config import Config, TeacherSettings, changed_keys, known_keys, load_config, stable_hash
 from kdyolo.errors import ConfigError
 from kdyolo.yamlio import dump_yaml
 
@@ -40,6 +40,9 @@ def test_assignments_are_split_on_the_first_equals_sign_and_read_as_yaml():
         ("studnt.epochs=3", "Unknown key: 'studnt'"),
         ("seed.x=3", "seed: Input should be a valid integer"),
         ("student.epochs=0", "student.epochs"),
+        ("seed=no", "seed: must be a number (got False)"),
+        ("runtime.threads=yes", "must be a number"),
+        ("student.lr0=true", "must be a number"),
         ("student.epochs=many", "got 'many'"),
         ("student.imgsz=650", "nearest: 640"),
         ("split.ratios=[0.5,0.5,0.5]", "sum to 1"),
@@ -112,3 +115,20 @@ def test_a_dumped_config_loads_as_itself(tmp_path):
 def test_hashes_do_not_depend_on_the_order_of_keys(data):
     assert stable_hash(data) == stable_hash(dict(reversed(data.items())))
     assert stable_hash(data) != stable_hash({**data, "one more key": 1})
+
+
+def test_a_file_is_named_where_the_fault_is_its_own(tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text("student: {epoch: 3}")
+    with pytest.raises(ConfigError, match=r"mine\.yaml: Unknown key: 'student\.epoch'"):
+        load_config(file)
+    file.write_text("student: {epochs: 3}")
+    with pytest.raises(ConfigError, match=r"^student\.imgsz"):
+        load_config(file, ["student.imgsz=33"])
+
+
+def test_changed_keys_give_back_what_was():
+    old = load_config(overrides={"student.epochs": 7, "data.source": Path("/x")})
+    new = load_config(assignments=["student.epochs=8", "student.augment.mosaic=0", "data.source=null"], base=old)
+    assert changed_keys(old, new) == {"student.epochs": 7, "student.augment.mosaic": 1.0, "data.source": "/x"}
+    assert changed_keys(old, old) == {}

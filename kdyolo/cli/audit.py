@@ -14,7 +14,7 @@ _WORTH_SAYING = ("error", "warning")
 
 
 def audit(
-    source: Annotated[Path, typer.Argument(metavar="SRC", help="Data set: a folder or a data.yaml.")],
+    source: Annotated[Path, typer.Argument(metavar="SRC", parser=opt.path, help="Data set: a folder or a data.yaml.")],
     html: Annotated[
         Path | None,
         typer.Option(

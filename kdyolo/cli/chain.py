@@ -11,6 +11,7 @@ import typer
 
 from kdyolo.cli import options as opt
 from kdyolo.cli.console import Console, open_console
+from kdyolo.errors import ConfigError
 
 if TYPE_CHECKING:
     from kdyolo.config import Config
@@ -65,6 +66,8 @@ def perform(request: Request, console: Console) -> None:
     from kdyolo.cli import show
     from kdyolo.storage import RunDir
 
+    if request.resume and request.force:
+        raise ConfigError("--resume and --force exclude each other.", "--resume redoes what changed, --force all.")
     run, config = RunDir(request.run), request.resolve()
     stages = pipeline.chain()
     if request.dry_run:
@@ -88,7 +91,11 @@ def run(
     run: Annotated[
         Path | None,
         typer.Option(
-            "--run", metavar="DIR", rich_help_panel=opt.RUN_PANEL, help="Run directory; runs/<SRC> if left out."
+            "--run",
+            metavar="DIR",
+            parser=opt.path,
+            rich_help_panel=opt.RUN_PANEL,
+            help="Run directory; runs/<SRC> if left out.",
         ),
     ] = None,
     resume: opt.Resume = False,
@@ -201,7 +208,8 @@ def register(app: typer.Typer) -> None:
             "kdyolo run tomatoes --from-scratch --offline --dry-run",
         ),
         "What is finished and unchanged is skipped; what was interrupted goes on where it stopped. "
-        "An existing run keeps its settings where the command line says nothing else.",
+        "An existing run keeps its settings where the command line says nothing else. "
+        "--force with SRC starts a new run from the defaults; without SRC it repeats the run with its own settings.",
     )
     opt.add(
         app,

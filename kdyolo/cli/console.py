@@ -5,11 +5,12 @@ from __future__ import annotations
 import datetime
 import functools
 import json
-import re
 import time
 import unicodedata
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
+
+from kdyolo.text import without_escapes
 
 if TYPE_CHECKING:
     import rich.console
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
 SECONDS_BETWEEN_LINES = 10.0
 _PLAIN_WIDTH = 120  # off a terminal, where rich would assume 80 and cut tables
-_ANSI = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)?|.)")
 _BIDI = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
@@ -25,8 +25,11 @@ def clean(text: object) -> str:
     """Text without what would move the cursor, colour the terminal or turn the writing direction; markup escaped."""
     from rich.markup import escape
 
-    plain = _ANSI.sub("", str(text))
-    kept = (c for c in plain if c == "\n" or not (unicodedata.category(c) in ("Cc", "Cs") or c in _BIDI))
+    kept = (
+        c
+        for c in without_escapes(str(text))
+        if c == "\n" or not (unicodedata.category(c) in ("Cc", "Cs") or c in _BIDI)
+    )
     return escape("".join(kept))
 
 

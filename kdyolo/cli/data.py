@@ -11,7 +11,10 @@ from kdyolo.cli import options as opt
 from kdyolo.cli.console import Console, open_console
 
 Out = Annotated[
-    Path, typer.Option("--out", metavar="DIR", rich_help_panel=opt.OUTPUT_PANEL, help="New folder to write.")
+    Path,
+    typer.Option(
+        "--out", metavar="DIR", parser=opt.path, rich_help_panel=opt.OUTPUT_PANEL, help="New folder to write."
+    ),
 ]
 Force = Annotated[
     bool, typer.Option("--force", rich_help_panel=opt.OUTPUT_PANEL, help="Move an existing folder aside.")
@@ -19,7 +22,7 @@ Force = Annotated[
 
 
 def convert(
-    source: Annotated[Path, typer.Argument(metavar="SRC", help="Data set: a folder or a data.yaml.")],
+    source: Annotated[Path, typer.Argument(metavar="SRC", parser=opt.path, help="Data set: a folder or a data.yaml.")],
     to: Annotated[
         Literal["yolo", "coco", "voc", "label-studio", "cvat"], typer.Option("--to", help="Format to write.")
     ],
@@ -42,7 +45,9 @@ def convert(
 
 
 def export(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run directory, as far as its pseudo-labels.")],
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", parser=opt.path, help="Run directory, as far as its pseudo-labels.")
+    ],
     to: Annotated[Literal["label-studio", "cvat", "coco", "yolo"], typer.Option("--to", help="Format to write.")],
     out: Out,
     split: Annotated[
@@ -73,7 +78,7 @@ def import_(
         Path,
         typer.Argument(metavar="FILE", help="What was exported: Label Studio or COCO json, CVAT xml, or a folder."),
     ],
-    images: Annotated[Path, typer.Option("--images", metavar="DIR", help="Folder of the images.")],
+    images: Annotated[Path, typer.Option("--images", metavar="DIR", parser=opt.path, help="Folder of the images.")],
     out: Out,
     classes: Annotated[
         str | None,

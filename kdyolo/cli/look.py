@@ -12,7 +12,7 @@ from kdyolo.cli.console import Console, open_console
 
 
 def status(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run directory.")],
+    run: Annotated[Path, typer.Argument(metavar="RUN", parser=opt.path, help="Run directory.")],
     json: opt.Json = False,
     quiet: opt.Quiet = False,
 ) -> None:

@@ -17,10 +17,21 @@ TRAINING_PANEL = "Training"
 LABELLING_PANEL = "Labelling"
 OUTPUT_PANEL = "Output"
 
+
+def path(text: str | Path) -> Path:
+    """A path given on the command line; an empty one, often an unset shell variable, is not the working folder."""
+    if not str(text).strip():
+        raise typer.BadParameter("an empty path; is a variable in it not set?")
+    return Path(text)
+
+
 Source = Annotated[
-    Path | None, typer.Argument(metavar="SRC", help="Data set: a folder or a data.yaml. Left out: that of the run.")
+    Path | None,
+    typer.Argument(metavar="SRC", parser=path, help="Data set: a folder or a data.yaml. Left out: that of the run."),
 ]
-Run = Annotated[Path, typer.Option("--run", metavar="DIR", rich_help_panel=RUN_PANEL, help="Run directory.")]
+Run = Annotated[
+    Path, typer.Option("--run", metavar="DIR", parser=path, rich_help_panel=RUN_PANEL, help="Run directory.")
+]
 Resume = Annotated[
     bool,
     typer.Option(

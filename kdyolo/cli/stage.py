@@ -139,7 +139,8 @@ def train_student(
         typer.Option(
             "--baseline",
             rich_help_panel=opt.TRAINING_PANEL,
-            help="Train the control: the same model and budget, the data set's own labels, no teacher.",
+            help="Train the control: the same model and budget, the data set's own labels. It comes after the "
+            "pseudo-labels, whose images and number of steps it shares.",
         ),
     ] = False,
     labels: opt.Labels = None,

@@ -86,8 +86,13 @@ def save_stripped(source: Path, target: Path) -> None:
         temporary.write_bytes(buffer.getbuffer())
 
 
-def official_weights(model: str, offline: bool) -> Path:
+def official_weights(model: str, offline: bool, section: str) -> Path:
     """The official pretrained checkpoint of a size, from the cache or the network.
+
+    Args:
+        model: The size, for example ``yolov5n``.
+        offline: Do not use the network.
+        section: Of the settings that ask for it, for the message.
 
     Raises:
         EnvironmentFault: It is not cached and cannot be fetched, or there is no room for it.
@@ -97,7 +102,10 @@ def official_weights(model: str, offline: bool) -> Path:
     cached = cache_folder() / "weights" / name
     if cached.is_file():
         return cached
-    choice = f"Use --weights FILE with a checkpoint you have, or --from-scratch, or put {name} into {cached.parent}."
+    choice = (
+        f"Name a checkpoint you have (-S {section}.weights=FILE), or train with --from-scratch, or put {name} into "
+        f"{cached.parent}."
+    )
     if offline:
         raise EnvironmentFault(f"The official weights {name} are not in the cache and --offline is on.", choice)
     with atomic_path(cached) as temporary:
@@ -114,6 +122,16 @@ def official_weights(model: str, offline: bool) -> Path:
     return cached
 
 
+def require_start(settings: TrainSettings, offline: bool) -> None:
+    """Make sure, without fetching anything, that a training has something to start from.
+
+    Raises:
+        EnvironmentFault: It needs official weights that are not cached, and the network is off.
+    """
+    if offline and not settings.from_scratch and settings.weights is None:
+        official_weights(settings.model, offline, settings.section)
+
+
 def starting_point(settings: TrainSettings, offline: bool, section: str) -> Path | None:
     """The checkpoint a training starts from: given, official, or None for random weights.
 
@@ -124,7 +142,7 @@ def starting_point(settings: TrainSettings, offline: bool, section: str) -> Path
     """
     if settings.from_scratch:
         return None
-    path = settings.weights or official_weights(settings.model, offline)
+    path = settings.weights or official_weights(settings.model, offline, section)
     model, _ = load(path)
     if _parameters(model) != _parameters(build(settings.model, len(model.names))):
         held = describe_architecture(model)

@@ -21,6 +21,7 @@ import psutil
 
 from kdyolo.config import RuntimeSettings
 from kdyolo.errors import ConfigError, EnvironmentFault
+from kdyolo.text import without_escapes
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 TRACKERS = ("tensorboard", "mlflow", "wandb", "clearml", "comet", "dvc", "raytune")
@@ -45,6 +46,17 @@ def physical_cores() -> int:
     return max(1, min(psutil.cpu_count(logical=False) or allowed, allowed))
 
 
+def require_trackers(names: Sequence[str]) -> None:
+    """Make sure that experiment trackers are installed.
+
+    Raises:
+        EnvironmentFault: One is not.
+    """
+    for name in names:
+        if importlib.util.find_spec(name) is None:
+            raise EnvironmentFault(f"{name} is not installed.", f"Run `pip install 'kdyolo[{name}]'`.")
+
+
 def harden(track: Sequence[str] | None = None) -> None:
     """Import ultralytics so that it installs, reports, downloads and unpickles nothing on its own.
 
@@ -57,9 +69,7 @@ def harden(track: Sequence[str] | None = None) -> None:
     Raises:
         EnvironmentFault: The settings folder cannot be written, or a tracker is not installed.
     """
-    for name in track or ():
-        if importlib.util.find_spec(name) is None:
-            raise EnvironmentFault(f"{name} is not installed.", f"Run `pip install 'kdyolo[{name}]'`.")
+    require_trackers(track or ())
     folder = cache_folder() / "ultralytics"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -91,6 +101,11 @@ def harden(track: Sequence[str] | None = None) -> None:
         settings.update(wanted)
 
 
+class _PlainLog(io.TextIOWrapper):
+    def write(self, text: str) -> int:
+        return super().write(without_escapes(text))
+
+
 @contextlib.contextmanager
 def noise_to(log: Path) -> Iterator[None]:
     """Send what ultralytics prints and warns to a file while the block runs."""
@@ -98,7 +113,7 @@ def noise_to(log: Path) -> Iterator[None]:
 
     logger = ultralytics.utils.LOGGER
     log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("a", encoding="utf-8", errors="backslashreplace") as file:
+    with _PlainLog(log.open("ab"), encoding="utf-8", errors="backslashreplace") as file:
         handler = logging.StreamHandler(file)
         before, logger.handlers = logger.handlers, [handler]
         try:
@@ -159,6 +174,22 @@ def resolve_precision(runtime: RuntimeSettings) -> str:
     if runtime.precision == "auto":
         return ("bf16" if has_bf16 else "fp32") if cpu else "amp"
     return runtime.precision
+
+
+def require_machine(runtime: RuntimeSettings) -> None:
+    """Make sure that the device, the precision and the trackers somebody asked for are there.
+
+    What is left to kdyolo's choice is not looked at, so that the usual case need not wait for torch.
+
+    Raises:
+        ConfigError: The device's name is none.
+        EnvironmentFault: Something is missing.
+    """
+    require_trackers(runtime.track)
+    if runtime.device not in ("auto", "cpu"):
+        resolve_device(runtime.device)
+    if runtime.precision == "bf16":
+        resolve_precision(runtime)
 
 
 def prepare_cpu(threads: int | None) -> int:

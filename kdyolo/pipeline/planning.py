@@ -114,6 +114,7 @@ def plan(
 
     Raises:
         ConfigError: `only` needs a stage that is not finished, or what a stage to be done needs is gone.
+        KdyoloError: What a stage to be done would fail of, as far as can be known now: see `Stage.check`.
         RunExistsError: `only` needs a stage whose settings or data were changed since.
     """
     chosen = _concerned(stages, only)
@@ -127,6 +128,7 @@ def plan(
         if step.action != "skip":
             if outside.gone:
                 raise outside.gone
+            stage.check(run, config)
             pending.add(stage.name)
         elif outside.gone:
             step = replace(step, reason=f"done, does without what is gone: {outside.gone.message}")

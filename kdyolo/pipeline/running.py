@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 import errno
 import json
 import os
+import shlex
 import time
 import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from kdyolo.config import Config
-from kdyolo.errors import Interrupted, KdyoloError, StageError
+from kdyolo.config import Config, changed_keys, load_config
+from kdyolo.errors import ConfigError, DatasetError, Interrupted, KdyoloError, StageError, UntrustedFileError
 from kdyolo.pipeline.keys import identify
 from kdyolo.pipeline.manifest import report_is_current, write_manifest
 from kdyolo.pipeline.planning import Fingerprints, Step, decide, fingerprints, plan, refuse_changes
@@ -77,6 +79,8 @@ def run_chain(
         what = f"'{only}' of {run.root}" if only else str(run.root)
         work.progress.note(f"Nothing to do: {what} is finished and unchanged.")
         return Outcome(skipped=[stage.name for stage in stages if only in (None, stage.name)])
+    if (force and only is None) or not run.root.exists():
+        work.plan()  # finds what would fail before anything is moved or made
     if force and only is None:
         set_run_aside(run, work.progress)
     with run.locked(work.progress.warn):
@@ -113,6 +117,7 @@ class _Work:
         steps = self.plan()
         if not (resume or self.force):
             refuse_changes(self.run, steps)
+        before = load_config(self.run.config) if self.run.config.is_file() else Config()
         self.write_settings()
         outcome = Outcome()
         by_name = {stage.name: stage for stage in self.stages}
@@ -127,7 +132,11 @@ class _Work:
                 outcome.skipped.append(stage.name)
                 continue
             self.progress.note(place if step.action == "run" else f"{place}: {step.action}, {step.reason}")
-            self.perform(stage, step)
+            try:
+                self.perform(stage, step)
+            except (ConfigError, DatasetError, UntrustedFileError) as error:
+                error.hint += _how_to_take_back(before, self.config, stage)
+                raise
             outcome.ran.append(stage.name)
         if self.report_is_due():
             self.build_report()
@@ -168,6 +177,7 @@ class _Work:
             record.error = error.message if isinstance(error, KdyoloError) else repr(error)
             raise
         finally:
+            record.ended = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
             record.seconds = round(record.seconds + time.monotonic() - started, 3)
             # On a full disk not even this fits; the record then still says `running`, which resumes as well.
             with contextlib.nullcontext() if record.status == "done" else contextlib.suppress(KdyoloError):
@@ -231,6 +241,16 @@ class _Work:
             self.run.log.parent.mkdir(parents=True, exist_ok=True)
             with self.run.log.open("a", encoding="utf-8", errors="backslashreplace") as file:
                 file.write(traceback.format_exc())
+
+
+def _how_to_take_back(before: Config, now: Config, stage: Stage) -> str:
+    """What undoes the settings this command gave to the stage that failed: the run keeps them until then."""
+    changed = {key: old for key, old in changed_keys(before, now).items() if key.partition(".")[0] in stage.sections}
+    changed.pop("data.source", None)
+    if not changed:
+        return ""
+    undo = " ".join(f"-S {shlex.quote(f'{key}={json.dumps(old)}')}" for key, old in changed.items())
+    return f" The run keeps what this command set; to take it back: {undo}"
 
 
 def _all_recorded(run: RunDir, stages: Sequence[Stage], only: str | None) -> bool:

@@ -46,6 +46,8 @@ def resolve(
     config = load_config(file, assignments, overrides, load_config(start) if start else None)
     _absolute(config)
     if config.data.source is None:
+        if run.manifest.is_file():
+            run.require_begun()
         raise ConfigError(
             f"There is no run at {run.root} yet, and no data set is given.",
             "Start one with `kdyolo run DATASET --run FOLDER`, or try `kdyolo demo`.",

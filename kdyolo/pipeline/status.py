@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Sequence
 from typing import Any
 
 from kdyolo.config import load_config
-from kdyolo.errors import ConfigError
 from kdyolo.stages.base import Stage
 from kdyolo.storage import RunDir
 
@@ -20,8 +18,7 @@ def describe(run: RunDir, stages: Sequence[Stage]) -> dict[str, Any]:
     Raises:
         ConfigError: There is no run.
     """
-    if not run.config.is_file():
-        raise ConfigError(f"There is no run at {run.root}.", "Start one with `kdyolo run DATASET --run FOLDER`.")
+    run.require_begun()
     if chains := load_config(run.config).label_budgets:
         return _describe_budgets(run, stages, len(set(chains)))
     holder = run.holder()
@@ -55,14 +52,14 @@ def _state(run: RunDir, name: str, *, in_use: bool) -> dict[str, Any]:
     record = run.record(name)
     if record is None:
         return {"stage": name, "status": "damaged" if run.stage(name).exists() else "not started"}
-    changed = (run.stage(name) / "stage.json").stat().st_mtime
+    damaged = run.damaged_outputs(record) if record.status == "done" else []
     state = {
         "stage": name,
-        "status": "stopped" if record.status == "running" and not in_use else record.status,
-        "when": datetime.datetime.fromtimestamp(changed).astimezone().isoformat(timespec="seconds"),
+        "status": "stopped" if record.status == "running" and not in_use else "damaged" if damaged else record.status,
+        "when": record.ended or None,
         "seconds": record.seconds,
         "facts": record.facts,
-        "error": record.error,
+        "error": f"{damaged[0]} is missing or was changed since." if damaged else record.error,
     }
     epochs = run.stage(name) / "results.csv"
     if record.status != "done" and epochs.is_file():

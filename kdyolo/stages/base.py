@@ -45,6 +45,10 @@ class StageResult:
     summary: str = ""
 
 
+def _nothing_to_check(run: RunDir, config: Config) -> None:
+    """For stages that can only find out while they work."""
+
+
 @dataclass(frozen=True)
 class Stage:
     """One step of the chain.
@@ -58,6 +62,10 @@ class Stage:
         versions: Packages whose version decides its result.
         work: Does the work. After a crash it is called again with its folder as it was left, if nothing that
             decides the result has changed; otherwise its folder is empty or absent.
+        sections: Parts of the settings that are this stage's own; after a failure the user is told how to take back
+            what was just set there.
+        check: Raises what can be known to go wrong before the stages in front of it have worked for hours: a device
+            that is not there, a class that does not exist. Called only if the stage has something to do.
     """
 
     name: str
@@ -67,6 +75,8 @@ class Stage:
     inputs: Callable[[Config], dict[str, str]]
     versions: tuple[str, ...]
     work: Callable[[StageContext], StageResult]
+    sections: tuple[str, ...] = ()
+    check: Callable[[RunDir, Config], None] = _nothing_to_check
 
 
 def fingerprint(path: Path, setting: str) -> str:

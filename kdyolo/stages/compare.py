@@ -35,6 +35,12 @@ def _settings(config: Config) -> dict[str, Any]:
     }
 
 
+def _check(run: RunDir, config: Config) -> None:
+    from kdyolo.engine.environment import require_machine
+
+    require_machine(config.runtime)
+
+
 def compare(context: StageContext) -> StageResult:
     """Leave ``results.json``, ``predictions_<arm>.csv`` and ``examples.json``.
 
@@ -243,4 +249,6 @@ STAGE = Stage(
     inputs=lambda config: {},
     versions=("kdyolo", "ultralytics", "torch", "torchvision", "pycocotools"),
     work=compare,
+    sections=("compare", "runtime"),
+    check=_check,
 )

@@ -5,15 +5,15 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kdyolo.config import Config
-from kdyolo.errors import ConfigError, StageError
+from kdyolo.errors import ConfigError, DatasetError, StageError
 from kdyolo.stages.base import Stage, StageContext, StageResult
-from kdyolo.storage import read_class_map, sha256_by_name, sha256_file, write_json
+from kdyolo.storage import RunDir, read_class_map, sha256_by_name, sha256_file, write_json
 
 if TYPE_CHECKING:
     from kdyolo.datasets.view import View
@@ -58,6 +58,23 @@ def _inputs(config: Config) -> dict[str, str]:
         info = path.stat()
         digest.update(os.fsencode(f"{path.relative_to(folder)}\0{info.st_size}\0{info.st_mtime_ns}\n"))
     return {"images": digest.hexdigest()}
+
+
+def _check(run: RunDir, config: Config) -> None:
+    from kdyolo.datasets.images import find_images
+    from kdyolo.engine.environment import require_machine
+
+    require_machine(config.runtime)
+    folder, split = config.pseudo.images, run.record("split")
+    if folder is not None and not find_images(folder):
+        raise DatasetError(f"{folder} holds no image.", "Give --pool a folder of unlabelled images, or leave it out.")
+    if split is not None and split.status == "done" and isinstance(config.pseudo.conf, dict):
+        _require_known(config.pseudo.conf, split.facts["classes"])
+
+
+def _require_known(conf: Iterable[str], names: Sequence[str]) -> None:
+    if unknown := [name for name in conf if name not in names]:
+        raise ConfigError(f"--conf names the class '{unknown[0]}'.", f"Classes: {', '.join(names[:20])}.")
 
 
 def pseudo_label(context: StageContext) -> StageResult:
@@ -132,7 +149,8 @@ def _score(detector: Detector, view: View, context: StageContext) -> Accuracy:
         raise StageError(
             f"The teacher reaches mAP50 {score:.3f} on the validation split, below {limit}: its labels would teach "
             "its mistakes.",
-            "Train it longer or from pretrained weights; `kdyolo pseudo-label --run RUN --force` labels all the same.",
+            "Train it longer or from pretrained weights; to label all the same: "
+            f"`kdyolo pseudo-label --run {context.run.shown} --force`.",
         )
     if score < limit:
         context.progress.warn(f"Going on with a teacher of mAP50 {score:.3f} on the validation split (--force).")
@@ -148,8 +166,7 @@ def _thresholds(
     if isinstance(given, float | int):
         return {name: float(given) for name in names}
     chosen = choose(accuracy.best_threshold, accuracy.boxes, accuracy.confidence)
-    if unknown := [name for name in given or {} if name not in chosen]:
-        raise ConfigError(f"--conf names the class '{unknown[0]}'.", f"Classes: {', '.join(names[:20])}.")
+    _require_known(given or (), names)
     return {name: round((given or {}).get(name, chosen[name]), 6) for name in names}
 
 
@@ -251,9 +268,11 @@ def _count(labels: Any, names: Sequence[str]) -> dict[str, int]:
 
 
 def _summary(facts: Mapping[str, Any]) -> str:
+    pool = facts.get("pool")
+    left_out = f" (pool: {pool['used']} of {pool['images']} images, {pool['duplicates']} were copies)" if pool else ""
     return (
         f"{facts['images']} images: {facts['labelled']} labelled with {facts['boxes']} boxes, "
-        f"{facts['background']} background, {facts['quarantined']} quarantined"
+        f"{facts['background']} background, {facts['quarantined']} quarantined{left_out}"
     )
 
 
@@ -265,4 +284,6 @@ STAGE = Stage(
     inputs=_inputs,
     versions=("kdyolo", "ultralytics", "torch", "torchvision"),
     work=pseudo_label,
+    sections=("pseudo", "runtime"),
+    check=_check,
 )

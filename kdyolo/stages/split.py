@@ -179,8 +179,8 @@ def _tell(facts: dict[str, Any], context: StageContext) -> str:
     moved = f"; images moved: {len(facts['moved'])}" if facts.get("moved") else ""
     pool = f" and {facts['pool']} unlabelled" if facts["pool"] else ""
     return (
-        f"{counts} images (train / val / test){pool}, {boxes} boxes, {len(facts['classes'])} classes at most "
-        f"{100 * facts['worst_deviation']:.2g} % off their shares{moved}"
+        f"{counts} images (train / val / test){pool}, {boxes} boxes; the share of each of the {len(facts['classes'])} "
+        f"classes is at most {100 * facts['worst_deviation']:.2g} % off the ideal{moved}"
     )
 
 
@@ -192,4 +192,5 @@ STAGE = Stage(
     inputs=_inputs,
     versions=(),
     work=split,
+    sections=("data", "audit", "split"),
 )

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from kdyolo.config import Config
 from kdyolo.stages.base import Stage, StageContext, StageResult, fingerprint
-from kdyolo.stages.training import Lesson, repeat, train_on
+from kdyolo.stages.training import Lesson, check_training, repeat, train_on
+from kdyolo.storage import RunDir
 
 if TYPE_CHECKING:
     from kdyolo.datasets.view import ViewImage
@@ -31,6 +32,10 @@ def _student_settings(config: Config) -> dict[str, Any]:
 def _baseline_settings(config: Config) -> dict[str, Any]:
     # Of the student's labels only one thing reaches the control: whether it must match an epoch that includes the pool.
     return {**_recipe(config), "pool": config.student.labels != "gt"}
+
+
+def _check(run: RunDir, config: Config) -> None:
+    check_training(config, config.student)
 
 
 def train_student(context: StageContext) -> StageResult:
@@ -109,6 +114,8 @@ STAGE = Stage(
     inputs=_inputs,
     versions=("ultralytics", "torch"),
     work=train_student,
+    sections=("student", "runtime"),
+    check=_check,
 )
 
 BASELINE = Stage(
@@ -119,4 +126,6 @@ BASELINE = Stage(
     inputs=_inputs,
     versions=("ultralytics", "torch"),
     work=train_baseline,
+    sections=("student", "runtime"),
+    check=_check,
 )

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from kdyolo.config import Config, TeacherSettings
 from kdyolo.errors import ConfigError, DatasetError
 from kdyolo.stages.base import Stage, StageContext, StageResult, fingerprint
-from kdyolo.stages.training import Lesson, repeat, train_model, train_on
-from kdyolo.storage import sha256_file, write_json, write_text
+from kdyolo.stages.training import Lesson, check_training, repeat, train_model, train_on
+from kdyolo.storage import RunDir, sha256_file, write_json, write_text
 
 if TYPE_CHECKING:
     from kdyolo.datasets.view import View
@@ -44,6 +44,11 @@ def _trained_on(teacher: TeacherSettings) -> Path | None:
         return teacher.trained_on
     beside = teacher.checkpoint.with_name(TRAINED_ON)
     return beside if beside.is_file() else None
+
+
+def _check(run: RunDir, config: Config) -> None:
+    if not config.teacher.checkpoint:
+        check_training(config, config.teacher)
 
 
 def train_teacher(context: StageContext) -> StageResult:
@@ -198,4 +203,6 @@ STAGE = Stage(
     inputs=_inputs,
     versions=("ultralytics", "torch"),
     work=train_teacher,
+    sections=("teacher", "runtime"),
+    check=_check,
 )

@@ -10,10 +10,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kdyolo.config import TrainSettings
+from kdyolo.config import Config, TrainSettings
 from kdyolo.errors import StageError
 from kdyolo.stages.base import StageContext
 from kdyolo.storage import sha256_by_name, write_text
+
+
+def check_training(config: Config, settings: TrainSettings) -> None:
+    """Raise what would stop a training at its start: see `engine.environment.require_machine` and `require_start`."""
+    from kdyolo.engine import checkpoints, environment
+
+    environment.require_machine(config.runtime)
+    checkpoints.require_start(settings, config.runtime.offline)
 
 
 @dataclass(frozen=True)
@@ -50,6 +58,9 @@ def train_on(
             f"The training of {stage} did not read the label files it was given.",
             "An image or label in the run directory was changed meanwhile; run the command again with --force.",
         )
+    different = len({lesson.image for lesson in lessons})
+    if different < len(lessons):
+        facts["different_images"] = different  # the others of `images` are these once more
     label_files = sorted((folder / "data" / "labels" / "train").glob("*.txt"))
     return facts, [folder / "best.pt", folder / "results.csv", *label_files]
 

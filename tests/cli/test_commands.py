@@ -167,6 +167,7 @@ def test_resume_and_force(kdyolo, tmp_path):
         (["run", "data", "--run", "fake.txt"], 7, "is a file"),
         (["train-teacher", "--run", "runs/none"], 2, "There is no run at"),
         (["status", "runs/none"], 2, "There is no run at"),
+        (["run", "data", "--run", "r", "--resume", "--force"], 2, "exclude each other"),
         (["pseudo-label", "--run", "r", "--conf", "high"], 2, "neither a number"),
         (["pseudo-label", "--run", "r", "--conf", "a=0.1,b"], 2, "neither a number"),
     ],
@@ -189,6 +190,8 @@ def test_mistakes_get_one_message_and_an_exit_code(kdyolo, arguments, code, mess
         (["run", "data", "--epochz", "3"], "--epochs"),
         (["run", "data", "--labels", "all"], "gt+pseudo"),
         (["train-teacher"], "--run"),
+        (["run", ""], "an empty path"),
+        (["run", "data", "--run", " "], "an empty path"),
         (["run", "data", "--epochs", "many"], "--epochs"),
     ],
 )

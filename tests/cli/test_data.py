@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from kdyolo import api
 from kdyolo.cli.main import app
-from kdyolo.errors import DatasetError
+from kdyolo.errors import ConfigError
 
 FLAGS = {
     "convert": ["--to", "--out", "--force", "--format", "--allow-outside", "--config", "--set", "--json", "--quiet"],
@@ -128,7 +128,7 @@ def test_export_hands_its_flags_on(kdyolo, monkeypatch):
 
 def test_export_of_a_run_without_labels(kdyolo):
     done = kdyolo("data", "export", "nothing", "--to", "coco", "--out", "o", "--json")
-    assert (done.code, "not finished" in done.json["error"]) == (3, True)
+    assert (done.code, "no run at" in done.json["error"]) == (2, True)
 
 
 def test_the_same_in_python(tmp_path):
@@ -140,5 +140,5 @@ def test_the_same_in_python(tmp_path):
     file = tmp_path / "coco/annotations/instances.json"
     back = kdyolo.import_labels(file, tmp_path / "coco/images", tmp_path / "back")
     assert (back["boxes"], back["classes"]) == (facts["boxes"], facts["classes"])
-    with pytest.raises(DatasetError, match="not finished"):
+    with pytest.raises(ConfigError, match="no run at"):
         kdyolo.export_labels(tmp_path / "none", "coco", tmp_path / "x")

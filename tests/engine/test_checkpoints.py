@@ -234,10 +234,10 @@ def test_official_weights_without_a_network(cache, lively, monkeypatch):
 
     monkeypatch.setattr("kdyolo.engine.checkpoints.urlopen", fetch)
     with pytest.raises(EnvironmentFault, match="--offline is on") as caught:
-        checkpoints.official_weights("yolov5n", offline=True)
+        checkpoints.official_weights("yolov5n", offline=True, section="student")
     assert "--from-scratch" in caught.value.hint
     with pytest.raises(EnvironmentFault, match="no route") as caught:
-        checkpoints.official_weights("yolov5n", offline=False)
+        checkpoints.official_weights("yolov5n", offline=False, section="student")
     assert str(cache) in caught.value.hint
     assert not list(cache.glob("*"))
     cache.mkdir(exist_ok=True)
@@ -252,7 +252,7 @@ def test_a_connection_that_breaks_is_no_full_disk(cache, monkeypatch, error):
 
     monkeypatch.setattr("kdyolo.engine.checkpoints.urlopen", fetch)
     with pytest.raises(EnvironmentFault, match="could not be fetched"):
-        checkpoints.official_weights("yolov5n", offline=False)
+        checkpoints.official_weights("yolov5n", offline=False, section="student")
 
 
 def test_a_full_disk_is_no_broken_connection(cache, monkeypatch):
@@ -261,7 +261,7 @@ def test_a_full_disk_is_no_broken_connection(cache, monkeypatch):
 
     monkeypatch.setattr("kdyolo.engine.checkpoints.urlopen", fetch)
     with pytest.raises(EnvironmentFault, match="No room to write"):
-        checkpoints.official_weights("yolov5n", offline=False)
+        checkpoints.official_weights("yolov5n", offline=False, section="student")
 
 
 @pytest.mark.parametrize("kind", ["web page", "poison"])
@@ -274,6 +274,6 @@ def test_what_the_network_gives_is_judged_before_it_is_kept(cache, monkeypatch, 
 
     monkeypatch.setattr("kdyolo.engine.checkpoints.urlopen", fetch)
     with pytest.raises(UntrustedFileError):
-        checkpoints.official_weights("yolov5n", offline=False)
+        checkpoints.official_weights("yolov5n", offline=False, section="student")
     assert not list(cache.glob("*"))
     assert not (tmp_path / "canary").exists()

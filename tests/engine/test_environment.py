@@ -77,7 +77,7 @@ def test_what_ultralytics_says_goes_to_a_file_while_asked(tmp_path, capsys):
     def speak():
         with environment.noise_to(tmp_path / "log" / "x.log"):
             print("printed")
-            ultralytics.utils.LOGGER.info("logged ✅")
+            ultralytics.utils.LOGGER.info("\x1b[34mlogged\x1b[0m ✅")
             warnings.warn("warned", stacklevel=1)
             raise RuntimeError
 
@@ -86,7 +86,7 @@ def test_what_ultralytics_says_goes_to_a_file_while_asked(tmp_path, capsys):
     assert ultralytics.utils.LOGGER.handlers == before
     assert capsys.readouterr() == ("", "")
     text = (tmp_path / "log" / "x.log").read_text()
-    assert all(word in text for word in ("printed", "logged", "warned"))
+    assert all(word in text for word in ("printed", "logged ✅", "warned"))
     assert not any(isinstance(h, logging.FileHandler) for h in before)
 
 

@@ -1,15 +1,19 @@
 """What `execute` does to a run directory, in one process."""
 
+import dataclasses
+import datetime
 import json
 import os
+import shlex
 
 import fake_chain
 import pytest
 from fake_chain import CHAIN, calls
 
-from kdyolo.config import load_config
+from kdyolo.config import Config, load_config
 from kdyolo.errors import ConfigError, DatasetError, EnvironmentFault, Interrupted, RunExistsError, StageError
 from kdyolo.pipeline import execute, plan, resolve
+from kdyolo.pipeline.status import describe
 from kdyolo.storage import RunDir
 from kdyolo.yamlio import load_mapping
 
@@ -530,3 +534,80 @@ def test_facts_that_are_no_numbers_fail_the_stage(run, go, monkeypatch):
     with pytest.raises(StageError, match="not JSON compliant"):
         go()
     assert run.record("split").status == "failed"
+
+
+def checked(error):
+    """The fake chain with a student that knows in advance what it would fail of."""
+
+    def check(run, config):
+        if config.student.epochs == 666:
+            raise error
+
+    return tuple(dataclasses.replace(s, check=check) if s.name == "student" else s for s in CHAIN)
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_what_the_last_stage_would_fail_of_is_told_before_the_first_one_works(run, go, source, notes, force):
+    go()
+    calls(run)
+    before = mtimes(run)
+    config = resolve(run, overrides={"student.epochs": 666, "seed": 3})
+    chain = checked(EnvironmentFault("No such device."))
+    with pytest.raises(EnvironmentFault, match="No such device"):
+        execute(run, config, chain, notes, resume=not force, force=force)
+    with pytest.raises(EnvironmentFault, match="No such device"):
+        plan(run, config, chain)
+    assert calls(run) == []
+    after = mtimes(run)
+    assert [path for path in after if before.get(path) != after[path]] in ([], [run.root / ".lock"])
+    assert [path.name for path in run.root.parent.iterdir() if path.name.startswith("first")] == ["first"]
+
+
+def test_a_finished_stage_is_not_asked_again(run, go, source, notes):
+    go(student__epochs=666)
+    config = resolve(run)
+    assert execute(run, config, checked(EnvironmentFault("No such device.")), notes).ran == []
+
+
+def test_a_wrong_choice_comes_with_the_words_that_take_it_back(run, go, source, notes):
+    def refuse(context):
+        raise DatasetError("The splits leak.", "Repair them.")
+
+    chain = tuple(
+        dataclasses.replace(s, work=refuse, sections=("data", "split")) if s.name == "split" else s for s in CHAIN
+    )
+    wrong = {"data.source": source, "split.keep_splits": True, "split.group_by": "(a)", "student.epochs": 3}
+    with pytest.raises(DatasetError) as caught:
+        execute(run, resolve(run, overrides=wrong), chain, notes)
+    head, _, undo = caught.value.hint.partition("to take it back: ")
+    assert head.startswith("Repair them. ")
+    words = shlex.split(undo)
+    assert words[::2] == ["-S", "-S"]
+    again = resolve(run, assignments=words[1::2])
+    assert (again.split, again.student.epochs, again.data.source) == (Config().split, 3, source)
+    with pytest.raises(DatasetError) as caught:
+        execute(run, resolve(run), chain, notes)
+    assert caught.value.hint == "Repair them."
+
+
+def test_a_run_without_its_settings_says_so(run, go, source):
+    go()
+    run.config.unlink()
+    with pytest.raises(ConfigError, match=r"has lost its config\.yaml"):
+        resolve(run)
+    with pytest.raises(ConfigError, match=r"has lost its config\.yaml"):
+        describe(run, CHAIN)
+    assert go().ran == []
+
+
+def test_status_sees_what_was_changed_by_hand_and_does_not_take_copies_for_news(run, go):
+    go()
+    ended = run.record("split").ended
+    os.utime(run.stage("split") / "stage.json", (0, 0))
+    with (run.stage("student") / "out.json").open("a") as file:
+        file.write(" ")
+    states = {state["stage"]: state for state in describe(run, CHAIN)["stages"]}
+    assert [name for name, state in states.items() if state["status"] == "damaged"] == ["student"]
+    assert "student/out.json" in states["student"]["error"]
+    assert states["split"]["when"] == ended
+    assert datetime.datetime.fromisoformat(ended).tzinfo is not None

@@ -128,7 +128,7 @@ def test_what_cannot_be_exported(run, tmp_path):
         file.write("train/x.jpg,0,cat,0.5,0.5,0.1,0.1,0.9,True,0\n")
     with pytest.raises(DatasetError, match=r"predictions\.csv .* was changed"):
         leave(run, "coco", tmp_path / "out")
-    with pytest.raises(DatasetError, match="not finished"):
+    with pytest.raises(ConfigError, match="no run at"):
         leave(RunDir(tmp_path / "none"), "coco", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

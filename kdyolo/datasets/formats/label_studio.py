@@ -13,6 +13,9 @@ from urllib.parse import parse_qs, quote, unquote, urlsplit
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
+import defusedxml.ElementTree as SafeTree
+from defusedxml import DefusedXmlException
+
 from kdyolo import storage
 from kdyolo.config import AuditSettings, DataSettings
 from kdyolo.datasets.formats.entries import Box, Entry, LabelFile, build
@@ -22,12 +25,14 @@ from kdyolo.datasets.formats.writing import Row, by_image
 from kdyolo.datasets.layout import split_of
 from kdyolo.datasets.sample import Dataset, printable
 from kdyolo.datasets.tree import IMAGE_SUFFIXES, Tree
-from kdyolo.errors import DatasetError
+from kdyolo.errors import DatasetError, UntrustedFileError
 
 _HEAD = re.compile(rb"\A(\xef\xbb\xbf)?\s*\[\s*\{")
 _KEYS = re.compile(rb'"(annotations|predictions|completions)"\s*:\s*\[')
 _UPLOADED = re.compile(r"[0-9a-f]{8}-(.+)")
 _DECIMALS = 6
+INTERFACE, IMAGES = "label_config.xml", "images"
+_CONTROLS = ("RectangleLabels", "PolygonLabels", "Labels")
 
 
 def is_label_studio(head: bytes) -> bool:
@@ -46,7 +51,8 @@ def read_label_studio(
     Args:
         files: Its json files, in order of name.
         tree: Its images' folder, scanned.
-        names: Class names; None takes those in the files, sorted alphabetically.
+        names: Class names; None takes those of ``label_config.xml``, the labelling interface, if it lies beside a file
+            or beside the folder ``images``, then those in the files, sorted alphabetically.
         data: Whether names may lead out of the folder.
         audit: What a bad box takes with it.
 
@@ -54,10 +60,10 @@ def read_label_studio(
         DatasetError: A file cannot be read, or nothing it lists is there.
         UntrustedFileError: The name of an image leads out of the folder.
     """
-    return build("label-studio", [_parse(file, load_json(file)) for file in files], tree, names, data, audit)
+    return build("label-studio", [_parse(file, load_json(file), tree.root) for file in files], tree, names, data, audit)
 
 
-def _parse(path: Path, data: Any) -> LabelFile:
+def _parse(path: Path, data: Any, images: Path) -> LabelFile:
     tasks = [item for item in data if isinstance(item, dict)] if isinstance(data, list) else []
     if tasks and not any("data" in task for task in tasks):
         raise DatasetError(f"{path} is no full export of Label Studio (JSON-MIN, perhaps).", "Export it as JSON.")
@@ -72,8 +78,27 @@ def _parse(path: Path, data: Any) -> LabelFile:
             imageless += 1
     if imageless:
         file.say("bad_entry", "warning", f"{imageless} of its tasks name no image; they are left out.")
-    file.classes = {box.name: 0 for entry in file.entries for box in entry.boxes}
+    known = _interface_classes([path.parent, *([images.parent] if images.name == IMAGES else [])])
+    file.classes = {box.name: len(known) for entry in file.entries for box in entry.boxes}
+    file.classes |= {name: place for place, name in enumerate(known)}
     return file
+
+
+def _interface_classes(folders: Sequence[Path]) -> list[str]:
+    """Labels of boxes in the first labelling interface found, in its order; classes nobody drew are among them."""
+    for path in (folder / INTERFACE for folder in folders):
+        if not path.is_file():
+            continue
+        try:
+            root = SafeTree.fromstring(path.read_bytes())
+        except DefusedXmlException as error:
+            raise UntrustedFileError(f"{path} declares entities, which may read other files.", "Remove it.") from error
+        except (ElementTree.ParseError, ValueError, OSError) as error:
+            raise DatasetError(f"{path} cannot be read: {error}.", "Repair or remove it.") from error
+        controls = [control for kind in _CONTROLS for control in root.iter(kind)]
+        labels = [(label.get("value") or "").strip() for control in controls for label in control.iter("Label")]
+        return list(dict.fromkeys(label for label in labels if label))
+    return []
 
 
 def _image_names(task: Mapping[str, Any]) -> tuple[str, ...]:
@@ -236,7 +261,7 @@ def write_label_studio(
     for name in names:
         SubElement(control, "Label", value=printable(name))
     ElementTree.indent(view)
-    storage.write_text(folder / "label_config.xml", ElementTree.tostring(view, encoding="unicode") + "\n")
+    storage.write_text(folder / INTERFACE, ElementTree.tostring(view, encoding="unicode") + "\n")
 
 
 def _labels(row: Row, names: Sequence[str], model: str | None) -> dict[str, Any]:

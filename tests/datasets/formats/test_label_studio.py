@@ -197,3 +197,35 @@ def test_splits_that_kdyolo_wrote_into_the_tasks(tmp_path):
     first["data"]["split"], second["data"]["split"] = "val", 7
     write(tmp_path, first, second)
     assert [sample.given for sample in load(tmp_path).samples] == [("val",), ()]
+
+
+INTERFACE = """<View><Image name="image" value="$image"/><Choices name="c"><Choice value="good"/></Choices>
+<RectangleLabels name="label" toName="image"><Label value="dog"/><Label value="cat"/><Label value="ant"/>
+</RectangleLabels></View>"""
+
+
+@pytest.mark.parametrize("place", [".", "..", "elsewhere"])
+def test_classes_keep_the_order_of_the_labelling_interface(tmp_path, place):
+    folder = tmp_path / "set" / "images"
+    images(folder, "a.jpg")
+    write(folder, task("a.jpg", [REGION, region("bee", 1, 1, 50, 50)]))
+    (folder / place).mkdir(exist_ok=True)
+    (folder / place / "label_config.xml").write_text(INTERFACE)
+    found = load(folder)
+    assert found.names == (("bee", "cat") if place == "elsewhere" else ("dog", "cat", "ant", "bee"))
+    assert {name for name, *_ in boxes_of(found, "a.jpg")} == {"bee", "cat"}
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "told"),
+    [
+        ("<View><RectangleLabels>", DatasetError, "label_config.xml cannot be read"),
+        ('<!DOCTYPE x [<!ENTITY a "b">]><View/>', UntrustedFileError, "declares entities"),
+    ],
+)
+def test_labelling_interfaces_that_cannot_be_used(tmp_path, text, error, told):
+    images(tmp_path, "a.jpg")
+    write(tmp_path, task("a.jpg", [REGION]))
+    (tmp_path / "label_config.xml").write_text(text)
+    with pytest.raises(error, match=told):
+        load(tmp_path)
