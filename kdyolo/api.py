@@ -82,21 +82,21 @@ def audit_with(
     """`audit` with resolved settings, whose ``data.source`` is the data set."""
     from kdyolo.datasets.auditing.audit import MAX_LISTED, summarise
     from kdyolo.datasets.auditing.checks import audit_dataset
+    from kdyolo.datasets.auditing.remembered import summary
     from kdyolo.datasets.formats.detect import locate, read
 
+    limit = None if everything else MAX_LISTED
     if config.data.source is None:
         raise ConfigError("No data set is given.", "Name its folder: `kdyolo audit FOLDER`.")
-    if html is not None:
-        from kdyolo.report.audit_page import require_free
+    if html is None:
+        return summary(config.data.source, config, limit, progress or Silent())
+    from kdyolo.report.audit_page import require_free, write_page
 
-        require_free(html, locate(config.data.source, config.data)[0])
+    require_free(html, locate(config.data.source, config.data)[0])
     dataset = read(config.data.source, config.data, config.audit)
     audit_dataset(dataset, config.audit, config.split.ratios, progress or Silent())
-    if html is not None:
-        from kdyolo.report.audit_page import write_page
-
-        write_page(dataset, config.audit, html)
-    return summarise(dataset, None if everything else MAX_LISTED)
+    write_page(dataset, config.audit, html)
+    return summarise(dataset, limit)
 
 
 def split(
@@ -290,6 +290,24 @@ def status(run: str | Path) -> dict[str, Any]:
     from kdyolo.pipeline.status import describe
 
     return describe(RunDir(run), chain())
+
+
+def methods() -> list[dict[str, Any]]:
+    """The distillation methods: ``name``, ``family``, ``paper``, ``formula`` and more, see `kdyolo.distill.info`."""
+    from kdyolo.distill.registry import catalogue
+
+    return [info.as_dict() for info in catalogue().values()]
+
+
+def describe_method(name: str) -> dict[str, Any]:
+    """One of `methods`.
+
+    Raises:
+        ConfigError: There is none of that name; the message names the nearest.
+    """
+    from kdyolo.distill.registry import describe
+
+    return describe(name).as_dict()
 
 
 def doctor() -> dict[str, Any]:

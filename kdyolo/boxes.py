@@ -62,11 +62,15 @@ class Detections:
         xyxy: (N, 4) corners in pixels of the image as displayed, that is, after its EXIF orientation is applied.
         score: (N,) confidences in [0, 1].
         cls: (N,) class indices.
+        probs: (N, nc) probability of each class, where it was asked for.
+        spread: (N, 4) standard deviation of the left, top, right and bottom side in pixels, where it was asked for.
     """
 
     xyxy: NDArray[Any]
     score: NDArray[Any]
     cls: NDArray[Any]
+    probs: NDArray[Any] | None = None
+    spread: NDArray[Any] | None = None
 
 
 @dataclass(frozen=True)

@@ -58,6 +58,7 @@ class AuditSettings(Settings):
     min_side: int = Field(10, ge=1, description="smaller images are quarantined (px)")
     max_pixels: int = Field(50_000_000, ge=1, description="larger images are quarantined (px)")
     max_aspect: float = Field(50.0, ge=1, description="longer strips are quarantined (long side / short side)")
+    cache: bool = Field(True, description="remember checked images from one command to the next; decides no result")
 
 
 class SplitSettings(Settings):
@@ -235,7 +236,37 @@ class StudentSettings(TrainSettings):
 
     section: ClassVar[str] = "student"
 
-    labels: Literal["pseudo", "gt", "gt+pseudo"] = Field("pseudo", description="which labels the student learns")
+    labels: Literal["auto", "pseudo", "gt", "gt+pool", "gt+pseudo"] = Field(
+        "auto",
+        description="which labels the student learns: the teacher's (pseudo), the data set's (gt), those and the "
+        "teacher's on unlabelled images (gt+pool), or also the teacher's boxes that the data set lacks (gt+pseudo); "
+        "auto: pseudo with distill.scheme labels, else gt+pool",
+    )
+
+
+class DistillSettings(Settings):
+    """What the student hears of its teacher beside labels."""
+
+    scheme: Literal["labels", "cached", "online-teacher"] = Field(
+        "labels",
+        description="labels: nothing more; cached: its stored class probabilities and doubts; online-teacher: it looks "
+        "at every batch",
+    )
+    method: str = Field("response", description="a method or a weighted sum, as response+cwd:0.5: `kdyolo methods`")
+    weight: float | Literal["auto"] = Field(
+        1.0, description="of the distillation beside the labels; auto: so that its gradient has distill.ratio"
+    )
+    ratio: float = Field(0.5, gt=0, description="with weight auto: distillation gradient / label gradient")
+    schedule: Literal["cosine", "constant"] = Field("cosine", description="course of the weight")
+    warmup_epochs: float = Field(1.0, ge=0, description="epochs in which the weight rises from 0")
+    until_tail: bool = Field(True, description="end with the mosaics: the last epochs are without a teacher")
+
+    @field_validator("weight")
+    @classmethod
+    def _not_negative(cls, weight: float | Literal["auto"]) -> float | Literal["auto"]:
+        if weight != "auto" and weight < 0:
+            raise ValueError("a weight is 0 or more, or auto")
+        return weight
 
 
 class CompareSettings(Settings):
@@ -280,11 +311,18 @@ class Config(Settings):
     teacher: TeacherSettings = Field(default_factory=TeacherSettings, description="the large model")
     pseudo: PseudoSettings = Field(default_factory=PseudoSettings, description="the teacher's labels")
     student: StudentSettings = Field(default_factory=StudentSettings, description="the small model and its control")
+    distill: DistillSettings = Field(default_factory=DistillSettings, description="the teacher's voice")
     compare: CompareSettings = Field(default_factory=CompareSettings, description="the measurement")
     runtime: RuntimeSettings = Field(
         default_factory=RuntimeSettings,
         description="the machine; precision decides trainings and labels, device and threads the comparison only",
     )
+
+    @property
+    def student_labels(self) -> str:
+        """Which labels the student learns: `student.labels`, with ``auto`` resolved."""
+        plain = "pseudo" if self.distill.scheme == "labels" else "gt+pool"
+        return plain if self.student.labels == "auto" else self.student.labels
 
     @model_validator(mode="after")
     def _one_share(self) -> Self:

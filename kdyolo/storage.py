@@ -11,6 +11,7 @@ import shlex
 import shutil
 import socket
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -23,6 +24,22 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from kdyolo.errors import ConfigError, DatasetError, EnvironmentFault, RunExistsError
 
 _TMP_SUFFIX = ".tmp"
+
+
+def cache_folder() -> Path:
+    """Where official weights, libraries' private settings and image checks live.
+
+    ``$KDYOLO_CACHE``, or the user's cache folder.
+    """
+    if given := os.environ.get("KDYOLO_CACHE"):
+        return Path(given).expanduser().absolute()
+    base = os.environ.get("XDG_CACHE_HOME")
+    try:
+        folder = (Path(base) if base else Path.home() / ".cache") / "kdyolo"
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, RuntimeError):  # no home, or one that cannot be written
+        folder = Path(tempfile.gettempdir()) / f"kdyolo-{os.getuid() if hasattr(os, 'getuid') else 'user'}"
+    return folder
 
 
 def sha256_file(path: Path) -> str:

@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parents[1] / "kdyolo"
 LEVELS = {
     **dict.fromkeys(("errors", "yamlio", "config", "template", "storage", "boxes", "text", "progress"), 0),
     **dict.fromkeys(("datasets", "engine"), 1),
-    **dict.fromkeys(("pseudo", "evaluation"), 2),
+    **dict.fromkeys(("pseudo", "evaluation", "distill"), 2),
     "stages": 3,
     **dict.fromkeys(("pipeline", "report", "health", "api"), 4),
     "cli": 5,
@@ -20,9 +20,9 @@ LEVELS = {
 # L0 is one ground floor; the others are the only ways along a floor.
 ALONG = {("pipeline", "report"), ("api", "pipeline"), ("api", "report"), ("api", "health")}
 ROOMS_OF = {
-    "ultralytics": {"engine"},
-    "torch": {"engine", "evaluation"},
-    "torchvision": {"engine", "evaluation"},
+    "ultralytics": {"engine", "distill"},
+    "torch": {"engine", "evaluation", "distill"},
+    "torchvision": {"engine", "evaluation", "distill"},
     "typer": {"cli"},
     "rich": {"cli"},
     "click": set(),
@@ -85,6 +85,8 @@ CALL = "import sys; sys.argv = {!r}; from kdyolo.cli.main import app; app(standa
         "import kdyolo.pipeline; kdyolo.pipeline.chain()",
         CALL.format(["kdyolo", "--help"]),
         CALL.format(["kdyolo", "run", "--help"]),
+        CALL.format(["kdyolo", "methods"]),
+        CALL.format(["kdyolo", "methods", "show", "response"]),
     ],
 )
 def test_looking_loads_no_torch(code):

@@ -34,6 +34,7 @@ def audit(
     set_: opt.Assignments = None,
     format_: opt.Format = None,
     allow_outside: opt.AllowOutside = None,
+    cache: opt.Cache = None,
     json: opt.Json = False,
     quiet: opt.Quiet = False,
 ) -> None:
@@ -44,6 +45,7 @@ def audit(
 
     console = open_console(json=json, quiet=quiet)
     flags = {"data.source": source, "data.format": format_, "data.allow_outside": allow_outside}
+    flags |= {"audit.cache": cache}
     settings = load_config(config, set_ or (), flags)
     found = api.audit_with(settings, html=html, everything=all_, progress=console)
     console.result(found, lambda: _render(console, found, html))

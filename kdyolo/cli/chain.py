@@ -134,6 +134,9 @@ def run(
     teacher: opt.Teacher = None,
     map_classes: opt.MapClasses = None,
     labels: opt.Labels = None,
+    scheme: opt.Scheme = None,
+    method: opt.Method = None,
+    kd_weight: opt.KdWeight = None,
     epochs: opt.Epochs = None,
     imgsz: opt.Imgsz = None,
     batch: opt.Batch = None,
@@ -157,6 +160,7 @@ def run(
         "teacher.map_classes": opt.parse_classes(map_classes),
         "student.model": student_model,
         "student.labels": labels,
+        **opt.distilling(scheme, method, kd_weight),
         **opt.runtime(offline, precision, device, track),
         **opt.for_both(epochs=epochs, imgsz=imgsz, batch=batch, from_scratch=from_scratch),
     }

@@ -55,8 +55,8 @@ class Console:
         """Where messages go."""
         return _rich(stderr=True)
 
-    def result(self, data: dict[str, Any], render: Callable[[], None]) -> None:
-        """Show what the command found: as JSON, or by `render`, which draws on `stdout`."""
+    def result(self, data: dict[str, Any] | list[dict[str, Any]], render: Callable[[], None]) -> None:
+        """Show what the command found: as JSON, one object or list, or by `render`, which draws on `stdout`."""
         if self.json:
             print(json.dumps(data, ensure_ascii=True, default=str), flush=True)
         elif not self.quiet:

@@ -134,6 +134,10 @@ Format = Annotated[
     Literal["auto", "yolo", "voc", "coco", "csv", "label-studio", "cvat"] | None,
     typer.Option("--format", rich_help_panel=DATA_PANEL, help="How labels are written; auto looks for itself."),
 ]
+Cache = Annotated[
+    bool | None,
+    typer.Option("--cache/--no-cache", rich_help_panel=DATA_PANEL, help="Remember checked images, or check all anew."),
+]
 LabelsFraction = Annotated[
     float | None,
     typer.Option(
@@ -153,8 +157,22 @@ Pool = Annotated[
     ),
 ]
 Labels = Annotated[
-    Literal["pseudo", "gt", "gt+pseudo"] | None,
+    Literal["auto", "pseudo", "gt", "gt+pool", "gt+pseudo"] | None,
     typer.Option(rich_help_panel=TRAINING_PANEL, help="Which labels the student learns."),
+]
+Scheme = Annotated[
+    Literal["labels", "cached", "online-teacher"] | None,
+    typer.Option(rich_help_panel=TRAINING_PANEL, help="What the student hears of its teacher beside labels."),
+]
+Method = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME[:W][+...]", rich_help_panel=TRAINING_PANEL, help="How it listens; see `kdyolo methods`."
+    ),
+]
+KdWeight = Annotated[
+    str | None,
+    typer.Option(metavar="X|auto", rich_help_panel=TRAINING_PANEL, help="How loud the teacher is beside the labels."),
 ]
 Model = Annotated[
     str | None, typer.Option(rich_help_panel=TRAINING_PANEL, help="yolov5n, yolov5s, yolov5m, yolov5l or yolov5x.")
@@ -204,6 +222,11 @@ def runtime(offline: bool | None, precision: str | None, device: str | None, tra
         "runtime.device": device,
         "runtime.track": track or None,
     }
+
+
+def distilling(scheme: str | None, method: str | None, kd_weight: str | None) -> dict[str, Any]:
+    """The flags about what the student hears of its teacher, as settings."""
+    return {"distill.scheme": scheme, "distill.method": method, "distill.weight": kd_weight}
 
 
 def splitting(

@@ -32,6 +32,7 @@ def split(
     labels_fraction: opt.LabelsFraction = None,
     allow_outside: opt.AllowOutside = None,
     format_: opt.Format = None,
+    cache: opt.Cache = None,
     json: opt.Json = False,
     quiet: opt.Quiet = False,
 ) -> None:
@@ -41,6 +42,7 @@ def split(
         "data.source": source,
         "data.format": format_,
         "data.allow_outside": allow_outside,
+        "audit.cache": cache,
         "split.seed": seed,
         "split.ratios": opt.parse_ratios(ratios),
         "split.folds": folds,
@@ -144,6 +146,9 @@ def train_student(
         ),
     ] = False,
     labels: opt.Labels = None,
+    scheme: opt.Scheme = None,
+    method: opt.Method = None,
+    kd_weight: opt.KdWeight = None,
     model: opt.Model = None,
     weights: opt.Weights = None,
     from_scratch: opt.FromScratch = None,
@@ -165,6 +170,7 @@ def train_student(
     console = open_console(json=json, quiet=quiet)
     flags = {
         "student.labels": labels,
+        **opt.distilling(scheme, method, kd_weight),
         **opt.runtime(offline, None, device, track),
         **opt.training("student", model, weights, from_scratch, epochs, imgsz, batch),
     }

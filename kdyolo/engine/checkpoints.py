@@ -13,11 +13,13 @@ from typing import Any
 from urllib.request import urlopen
 
 from kdyolo.config import TrainSettings
-from kdyolo.engine.environment import cache_folder, harden
+from kdyolo.engine.environment import harden
 from kdyolo.errors import ConfigError, EnvironmentFault, UntrustedFileError
-from kdyolo.storage import atomic_path
+from kdyolo.storage import atomic_path, cache_folder
 
 OFFICIAL_URL = "https://github.com/ultralytics/assets/releases/download/v8.4.0"
+ADAPTERS = "kdyolo_adapters"
+"""Attribute of a student in training that holds plain convolutions for a distillation; final checkpoints lack it."""
 _TIMEOUT = 30.0
 _NO_ROOM = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 _NEXT = (
@@ -78,6 +80,8 @@ def save_stripped(source: Path, target: Path) -> None:
     model, checkpoint = load(source)
     model.args = dict(model.args)
     model.criterion = None
+    if hasattr(model, ADAPTERS):
+        delattr(model, ADAPTERS)
     model.half().requires_grad_(False)
     dropped = dict.fromkeys(("optimizer", "best_fitness", "stopper", "ema", "updates", "scaler"))
     buffer = io.BytesIO()  # written by Python: torch's own writer does not say that a disk is full

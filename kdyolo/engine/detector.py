@@ -108,12 +108,17 @@ class Detector:
 
     def infer(self, batch: Any, augment: bool = False) -> Any:
         """Decoded output (B, 4 + nc, A) in fp32: centre, size (px of the batch) and class scores in [0, 1]."""
+        return self._infer(batch, augment)[0]
+
+    def _infer(self, batch: Any, augment: bool = False) -> tuple[Any, Any]:
+        """What `infer` gives, and the head's raw output, which there is none of with `augment`."""
         import torch
 
         with torch.inference_mode():
             output = self._model(batch, augment=augment)
-        output = (output[0] if isinstance(output, tuple) else output).float()
-        return output if self._sources is None else self._renamed(output)
+        decoded, raw = output if isinstance(output, tuple) else (output, None)
+        decoded = decoded.float()
+        return (decoded if self._sources is None else self._renamed(decoded)), raw
 
     def _renamed(self, output: Any) -> Any:
         """Score rows of the checkpoint's classes made those of `class_names`, before overlapping boxes are judged.
@@ -129,7 +134,14 @@ class Detector:
         return torch.cat([output[:, :4], *rows], 1)
 
     def postprocess(
-        self, output: Any, batch: Any, images: Sequence[Image], conf: float, iou: float, multi_label: bool = False
+        self,
+        output: Any,
+        batch: Any,
+        images: Sequence[Image],
+        conf: float,
+        iou: float,
+        multi_label: bool = False,
+        raw: Any = None,
     ) -> list[Detections]:
         """Non-maximum suppression, and boxes back in pixels of the images.
 
@@ -140,45 +152,94 @@ class Detector:
             conf: Scores at or below are dropped.
             iou: Boxes of one class that overlap a better one by more are dropped.
             multi_label: Let one box carry several classes, as mAP counts them; otherwise only its best one.
+            raw: The head's raw output for `batch`, from which the boxes get their ``probs`` and ``spread``.
         """
+        import torch
         from ultralytics.utils import ops
 
         from kdyolo.engine.suppression import suppress
 
-        nc = len(self.class_names)
+        nc, anchors = len(self.class_names), output.shape[2]
+        if raw is not None:  # the number of its anchor goes with each box
+            number = torch.arange(anchors, device=output.device, dtype=output.dtype)
+            output = torch.cat([output, number.expand(len(output), 1, anchors)], 1)
         kept = suppress(output, conf, iou, multi_label=multi_label, max_det=MAX_DET, nc=nc)
         found = []
-        for rows, image in zip(kept, images, strict=True):
+        for index, (rows, image) in enumerate(zip(kept, images, strict=True)):
             boxes = ops.scale_boxes(batch.shape[2:], rows[:, :4], image.shape).double().cpu().numpy()
             score, cls = rows[:, 4:6].double().cpu().numpy().T
-            found.append(Detections(boxes, score, cls.astype(np.int64)))
+            soft: tuple[Any, ...] = ()
+            if raw is not None:
+                at = rows[:, 6].long()
+                scale = min(batch.shape[2] / image.shape[0], batch.shape[3] / image.shape[1])
+                spread = self._spread(raw, index, at) / scale
+                soft = (output[index, 4 : 4 + nc, at].T.double().cpu().numpy(), spread.double().cpu().numpy())
+            found.append(Detections(boxes, score, cls.astype(np.int64), *soft))
         return found
 
+    def _spread(self, raw: Any, index: int, at: Any) -> Any:
+        """Standard deviation (N, 4) in px of the batch of the sides predicted at anchors `at` of one image.
+
+        A side is a distribution over 16 distances in cells (Li et al., "Generalized Focal Loss", NeurIPS 2020).
+        """
+        import torch
+
+        head = self._model.model[-1]
+        shares = raw["boxes"][index, :, at].float().T.reshape(len(at), 4, head.reg_max).softmax(2)
+        bins = torch.arange(head.reg_max, device=shares.device, dtype=shares.dtype)
+        mean = (shares * bins).sum(2, keepdim=True)
+        cells = (shares * (bins - mean) ** 2).sum(2).sqrt()
+        sizes = [level.shape[2] * level.shape[3] for level in raw["feats"]]
+        stride = head.stride.to(shares.device).repeat_interleave(torch.tensor(sizes, device=shares.device))
+        return cells * stride[at, None]
+
     def predict(
-        self, paths: Iterable[Path], conf: float, iou: float, augment: bool = False, multi_label: bool = False
+        self,
+        paths: Iterable[Path],
+        conf: float,
+        iou: float,
+        augment: bool = False,
+        multi_label: bool = False,
+        soft: bool = False,
     ) -> Iterator[Prediction]:
-        """Find boxes in image files: one `Prediction` for each path, in order, whatever state the file is in."""
+        """Find boxes in image files: one `Prediction` for each path, in order, whatever state the file is in.
+
+        Args:
+            paths: Image files.
+            conf: As for `postprocess`.
+            iou: As for `postprocess`.
+            augment: Test-time augmentation.
+            multi_label: As for `postprocess`.
+            soft: Also say how sure each box is of each class and of each of its sides; not with `augment`.
+        """
         limit = _BATCH[self.device.type]
         pending: list[tuple[Path, Image]] = []
         for path, image in read_ahead(paths):
             if pending and (image is None or image.shape != pending[0][1].shape or len(pending) == limit):
-                yield from self._predict_batch(pending, conf, iou, augment, multi_label)
+                yield from self._predict_batch(pending, conf, iou, augment, multi_label, soft)
                 pending = []
             if image is None:
                 yield Prediction(path, None, "unreadable")
             else:
                 pending.append((path, image))
         if pending:
-            yield from self._predict_batch(pending, conf, iou, augment, multi_label)
+            yield from self._predict_batch(pending, conf, iou, augment, multi_label, soft)
 
     def _predict_batch(
-        self, pending: list[tuple[Path, Image]], conf: float, iou: float, augment: bool, multi_label: bool
+        self,
+        pending: list[tuple[Path, Image]],
+        conf: float,
+        iou: float,
+        augment: bool,
+        multi_label: bool,
+        soft: bool,
     ) -> Iterator[Prediction]:
         images = [image for _, image in pending]
         batch = self.preprocess(images)
-        output = self.infer(batch, augment)
+        output, raw = self._infer(batch, augment)
         finite = output.isfinite().flatten(1).all(1).tolist()
-        found = self.postprocess(output.nan_to_num(0, 0, 0), batch, images, conf, iou, multi_label)
+        raw = raw if soft else None
+        found = self.postprocess(output.nan_to_num(0, 0, 0), batch, images, conf, iou, multi_label, raw)
         for (path, _), detections, ok in zip(pending, found, finite, strict=True):
             yield Prediction(path, detections) if ok else Prediction(path, None, "not_finite")
 

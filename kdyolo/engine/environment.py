@@ -11,7 +11,6 @@ import logging
 import os
 import platform
 import sys
-import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -21,23 +20,11 @@ import psutil
 
 from kdyolo.config import RuntimeSettings
 from kdyolo.errors import ConfigError, EnvironmentFault
+from kdyolo.storage import cache_folder
 from kdyolo.text import without_escapes
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 TRACKERS = ("tensorboard", "mlflow", "wandb", "clearml", "comet", "dvc", "raytune")
-
-
-def cache_folder() -> Path:
-    """Where official weights and ultralytics' private settings live: ``$KDYOLO_CACHE`` or the user's cache folder."""
-    if given := os.environ.get("KDYOLO_CACHE"):
-        return Path(given).expanduser().absolute()
-    base = os.environ.get("XDG_CACHE_HOME")
-    try:
-        folder = (Path(base) if base else Path.home() / ".cache") / "kdyolo"
-        folder.mkdir(parents=True, exist_ok=True)
-    except (OSError, RuntimeError):  # no home, or one that cannot be written
-        folder = Path(tempfile.gettempdir()) / f"kdyolo-{os.getuid() if hasattr(os, 'getuid') else 'user'}"
-    return folder
 
 
 def physical_cores() -> int:

@@ -81,6 +81,8 @@ class Trainer(DetectionTrainer):  # type: ignore[misc] # the base is untyped
             return checkpoint
         digest = hashlib.sha256()
         for name, tensor in self.model.state_dict().items():
+            if name.startswith(checkpoints.ADAPTERS):
+                continue  # no part of the student
             digest.update(name.encode() + tensor.detach().cpu().contiguous().float().numpy().tobytes())
         self.initial_sha256 = digest.hexdigest()
         write_text(noted, self.initial_sha256)
@@ -101,13 +103,15 @@ class Trainer(DetectionTrainer):  # type: ignore[misc] # the base is untyped
         """
         decoded = sum(1 for _ in Path(img_path).iterdir()) * self.args.imgsz**2 * 3
         self.args.cache = "ram" if 8 * decoded < psutil.virtual_memory().total else None
-        return super().build_dataset(img_path, mode, batch)
+        dataset = super().build_dataset(img_path, mode, batch)
+        if mode == "train":
+            self.labels = _read_labels(dataset)
+        return dataset
 
     def _setup_train(self) -> None:
         super()._setup_train()
         self._remove_caches()
         self._require_all_images()
-        self.labels = _read_labels(self.train_loader.dataset)
         if self.device.type == "cpu":
             environment.prepare_cpu(self.job.runtime.threads)
             self.model = self.model.to(memory_format=torch.channels_last)

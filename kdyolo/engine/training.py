@@ -7,17 +7,20 @@ import json
 import shutil
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kdyolo.engine import checkpoints, environment
 from kdyolo.engine.job import TrainJob
 from kdyolo.errors import Interrupted, StageError
 from kdyolo.progress import Progress
 from kdyolo.storage import write_json
+
+if TYPE_CHECKING:
+    from kdyolo.engine.trainer import Trainer
 
 
 @dataclass(frozen=True)
@@ -29,8 +32,13 @@ class TrainOutcome:
     facts: dict[str, Any]
 
 
-def train(job: TrainJob, progress: Progress) -> TrainOutcome:
+def train(job: TrainJob, progress: Progress, make: Callable[..., Trainer] | None = None) -> TrainOutcome:
     """Train, or go on where an interrupted training in `job.folder` stopped.
+
+    Args:
+        job: What to train on what.
+        progress: Whom to tell.
+        make: Makes another kind of `Trainer` of the same arguments; called when ultralytics may be imported.
 
     Raises:
         Interrupted: Ctrl-C or a termination signal; the last finished epoch is on disk.
@@ -46,7 +54,7 @@ def train(job: TrainJob, progress: Progress) -> TrainOutcome:
         shutil.rmtree(job.folder / "weights", ignore_errors=True)
     overrides = _overrides(job, resume)
     with _stop_signals() as stop, environment.noise_to(job.log):
-        trainer = Trainer(overrides, job=job, progress=progress, stop=stop)
+        trainer = (make or Trainer)(overrides=overrides, job=job, progress=progress, stop=stop)
         trainer.train()
     progress.finish()
     if not trainer.best.is_file():
@@ -56,17 +64,16 @@ def train(job: TrainJob, progress: Progress) -> TrainOutcome:
     return TrainOutcome(best=trainer.best, results=trainer.csv, facts=trainer.facts())
 
 
-def train_to_end(job: TrainJob, progress: Progress) -> dict[str, Any]:
+def train_to_end(job: TrainJob, progress: Progress, make: Callable[..., Trainer] | None = None) -> dict[str, Any]:
     """Train and leave ``best.pt``, a stock checkpoint, and ``results.csv`` in `job.folder`; returns the facts.
 
     The facts are on disk before the resumable checkpoints go, so a crash at any moment costs an epoch at most.
 
-    Raises:
-        As `train`.
+    Arguments and errors as for `train`.
     """
     facts = job.folder / "training.json"
     if not facts.is_file():
-        outcome = train(job, progress)
+        outcome = train(job, progress, make)
         checkpoints.save_stripped(outcome.best, job.folder / "best.pt")
         write_json(facts, outcome.facts)
     shutil.rmtree(job.folder / "weights", ignore_errors=True)

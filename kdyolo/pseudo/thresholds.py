@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
+FLOOR = 0.1
 LOW, HIGH = 0.25, 0.9
 MIN_BOXES = 20
 
@@ -45,3 +49,21 @@ def choose(
         own = score is not None and boxes.get(name, 0) >= min_boxes
         thresholds[name] = min(max(score if own and score is not None else fallback, low), high)
     return thresholds
+
+
+def doubtful(probs: NDArray[np.float32], thresholds: Sequence[float]) -> NDArray[np.bool_]:
+    """Which boxes are too good to be background though no labels: from half their class's threshold, 0.1 at least.
+
+    The dual thresholds of Efficient Teacher (Xu et al. 2023, https://arxiv.org/abs/2302.07577, section 3.3).
+
+    Args:
+        probs: Class probabilities (N, nc).
+        thresholds: From which score on a box is a label, of each class.
+
+    Returns:
+        (N,) booleans.
+    """
+    high = np.asarray(thresholds)[probs.argmax(axis=1)]
+    score = probs.max(axis=1, initial=0.0)
+    found: NDArray[np.bool_] = (score >= np.maximum(high / 2, FLOOR)) & (score < high)
+    return found

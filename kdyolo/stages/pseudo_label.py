@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kdyolo.config import Config
+from kdyolo.distill import soft_labels
 from kdyolo.errors import ConfigError, DatasetError, StageError
 from kdyolo.stages.base import Stage, StageContext, StageResult
 from kdyolo.storage import RunDir, read_class_map, sha256_by_name, sha256_file, write_json
 
 if TYPE_CHECKING:
     from kdyolo.datasets.view import View
+    from kdyolo.distill.soft_labels import SoftLabels
     from kdyolo.engine.detector import Detector
     from kdyolo.evaluation.accuracy import Accuracy
     from kdyolo.pseudo.table import PseudoLabels
@@ -29,11 +31,12 @@ _MAX_NOT_FINITE = 0.01
 
 @dataclass(frozen=True)
 class Target:
-    """An image to label: its file in a view, where its labels go, its name in the table, and its size (px)."""
+    """An image to label: its file in a view, where its labels go, its name in the table, its hash and its size (px)."""
 
     image: Path
     label: Path
     name: str
+    sha256: str
     width: int
     height: int
 
@@ -41,7 +44,7 @@ class Target:
 def _settings(config: Config) -> dict[str, Any]:
     return {
         "pseudo": config.pseudo.model_dump(mode="json", exclude={"images"}),
-        "audit": config.audit.model_dump(mode="json"),
+        "audit": config.audit.model_dump(mode="json", exclude={"cache"}),
         "teacher_imgsz": config.teacher.imgsz,
         "precision": config.runtime.precision,
     }
@@ -80,6 +83,8 @@ def _require_known(conf: Iterable[str], names: Sequence[str]) -> None:
 def pseudo_label(context: StageContext) -> StageResult:
     """Leave label files of five columns, ``predictions.csv`` with every box and score, and ``thresholds.json``.
 
+    Unless test-time augmentation is on, ``soft_labels.npz`` says how sure the teacher is of each class and side.
+
     Only training images and the unlabelled folder are labelled; the validation split only tells how good the teacher
     is and which scores to trust; the test split is not opened.
 
@@ -90,7 +95,7 @@ def pseudo_label(context: StageContext) -> StageResult:
     from kdyolo.engine.detector import Detector
 
     config, run, folder = context.config, context.run, context.run.stage("pseudo")
-    for left in ("labels", "images", "predictions.csv", "thresholds.json"):
+    for left in ("labels", "images", "predictions.csv", "thresholds.json", soft_labels.FILE):
         _remove(folder / left)
     view = load_view(run.stage("split"))
     verify_view(view, ("train", "val", "pool"))
@@ -102,7 +107,7 @@ def pseudo_label(context: StageContext) -> StageResult:
     accuracy = _score(detector, view, context)
     thresholds = _thresholds(accuracy, view.names, config.pseudo.conf)
     targets, pool_facts = _targets(view, context)
-    labels, lost = _label(detector, targets, [thresholds[name] for name in view.names], context)
+    labels, soft, lost = _label(detector, targets, [thresholds[name] for name in view.names], context)
     kept = sum(int(found.kept.sum()) for found in labels.values())
     if kept == 0:
         raise StageError(
@@ -111,6 +116,12 @@ def pseudo_label(context: StageContext) -> StageResult:
         )
     teacher_sha256 = sha256_file(checkpoint)
     written = _write(folder, targets, labels, view.names, thresholds, teacher_sha256)
+    if soft:
+        digests = {target.name: target.sha256 for target in targets}
+        soft_labels.write_soft_labels(
+            folder / soft_labels.FILE, soft, digests, soft_labels.Origin(teacher_sha256, imgsz, view.names)
+        )
+        written.append(folder / soft_labels.FILE)
     facts = {
         "teacher_sha256": teacher_sha256,
         "teacher_val": {k: v for k, v in accuracy.to_json().items() if k != "curves"},
@@ -180,7 +191,9 @@ def _targets(view: View, context: StageContext) -> tuple[list[Target], dict[str,
 
     folder = context.run.stage("pseudo")
     targets = [
-        Target(i.image, folder / "labels" / split / i.label.name, f"{split}/{i.image.name}", i.width, i.height)
+        Target(
+            i.image, folder / "labels" / split / i.label.name, f"{split}/{i.image.name}", i.sha256, i.width, i.height
+        )
         for split in ("train", "pool")
         for i in view.splits[split]
     ]
@@ -197,7 +210,8 @@ def _targets(view: View, context: StageContext) -> tuple[list[Target], dict[str,
         image = folder / "images" / "pool" / f"{stem}{sample.check.suffix}"
         place(sample, image)
         label = folder / "labels" / "pool" / f"{image.stem}.txt"
-        targets.append(Target(image, label, f"pool/{image.name}", sample.check.width, sample.check.height))
+        check = sample.check
+        targets.append(Target(image, label, f"pool/{image.name}", check.sha256, check.width, check.height))
     rejected = [sample.quarantine for sample in pool.samples if sample.quarantine]
     duplicates = sum(code.startswith("duplicate_of_") for code in rejected)
     return targets, {
@@ -212,21 +226,24 @@ def _targets(view: View, context: StageContext) -> tuple[list[Target], dict[str,
 
 def _label(
     detector: Detector, targets: Sequence[Target], thresholds: Sequence[float], context: StageContext
-) -> tuple[dict[str, PseudoLabels], int]:
-    """Table name -> labels of each image that could be read, and how many could not."""
+) -> tuple[dict[str, PseudoLabels], dict[str, SoftLabels], int]:
+    """Table name -> labels and soft labels of each image that could be read, and how many could not."""
     from kdyolo.pseudo.table import judge
 
     settings, progress = context.config.pseudo, context.progress
     progress.start("pseudo-labels", len(targets))
     lowest = min(LOWEST_SCORE, *thresholds)
-    outcomes = detector.predict((t.image for t in targets), lowest, settings.iou, augment=settings.augment)
-    labels, lost, not_finite = {}, 0, 0
+    how = {"augment": settings.augment, "soft": not settings.augment}
+    outcomes = detector.predict((t.image for t in targets), lowest, settings.iou, **how)
+    labels, soft, lost, not_finite = {}, {}, 0, 0
     for done, (target, outcome) in enumerate(zip(targets, outcomes, strict=True), 1):
         if outcome.detections is None:
             progress.warn(f"{target.name} could not be labelled: {outcome.reason}.")
             lost, not_finite = lost + 1, not_finite + (outcome.reason == "not_finite")
         else:
             labels[target.name] = judge(outcome.detections, thresholds, target.width, target.height)
+            if not settings.augment:
+                soft[target.name] = soft_labels.soften(outcome.detections, target.width, target.height)
         progress.update(done)
     progress.finish()
     if not_finite > _MAX_NOT_FINITE * len(targets):
@@ -234,7 +251,7 @@ def _label(
             f"The teacher's output is not finite on {not_finite} of {len(targets)} images.",
             "The checkpoint is damaged, or too extreme for this precision: -S runtime.precision=fp32.",
         )
-    return labels, lost
+    return labels, soft, lost
 
 
 def _write(

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +10,7 @@ import numpy as np
 from kdyolo.config import Config, SplitSettings
 from kdyolo.datasets.auditing.audit import write_audit
 from kdyolo.datasets.auditing.checks import check_dataset, require_sound
+from kdyolo.datasets.fingerprint import fingerprint as of_dataset
 from kdyolo.datasets.formats.detect import locate, read
 from kdyolo.datasets.sample import SPLITS, Dataset, Sample, printable
 from kdyolo.datasets.splits.evenness import evenness
@@ -31,6 +28,7 @@ def _settings(config: Config) -> dict[str, Any]:
     parts: dict[str, Any] = config.model_dump(
         mode="json", include={"data": {"format", "allow_outside"}, "audit": True, "split": True}
     )
+    del parts["audit"]["cache"]
     parts["split"] |= {name: file.suffix for name, file in _tables(config).items()}
     return parts
 
@@ -43,31 +41,8 @@ def _tables(config: Config) -> dict[str, Path]:
 
 
 def _inputs(config: Config) -> dict[str, str]:
-    """Fingerprint of the user's folder: names, sizes and times, so that a large data set need not be read."""
-    source = _source(config)
-    root, described = locate(source, config.data)
-    digest = hashlib.sha256(described.file.read_bytes() if described else b"")
-    listed = [place for places in described.splits.values() for place in places] if described else []
-    for top in [root, *sorted({place for place in listed if not place.is_relative_to(root)})]:
-        for line in _fingerprint(top):
-            digest.update(line)
     tables = {f"split.{name}": fingerprint(file, f"split.{name}") for name, file in _tables(config).items()}
-    return {"source": digest.hexdigest(), **tables}
-
-
-def _fingerprint(top: Path) -> Iterator[bytes]:
-    for folder, folders, files in os.walk(top):
-        folders[:] = sorted(name for name in folders if not _is_ignored(name))
-        for name in sorted(name for name in files if not _is_ignored(name)):
-            path = os.path.join(folder, name)  # noqa: PTH118 - a name may hold undecodable bytes
-            with contextlib.suppress(FileNotFoundError):
-                info = os.lstat(path)
-                yield os.fsencode(f"{os.path.relpath(path, top)}\0{info.st_size}\0{info.st_mtime_ns}\n")
-
-
-def _is_ignored(name: str) -> bool:
-    """Whether the reader passes over it: hidden files and folders, and what other tools leave beside the images."""
-    return name.startswith(".") or name == "__MACOSX" or name.endswith((".cache", ".npy"))
+    return {"source": of_dataset(_source(config), config.data)[0], **tables}
 
 
 def _source(config: Config) -> Path:

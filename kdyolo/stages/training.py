@@ -5,15 +5,18 @@ from __future__ import annotations
 import os
 import random
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kdyolo.config import Config, TrainSettings
 from kdyolo.errors import StageError
 from kdyolo.stages.base import StageContext
 from kdyolo.storage import sha256_by_name, write_text
+
+if TYPE_CHECKING:
+    from kdyolo.distill.plan import Distillation
 
 
 def check_training(config: Config, settings: TrainSettings) -> None:
@@ -26,10 +29,19 @@ def check_training(config: Config, settings: TrainSettings) -> None:
 
 @dataclass(frozen=True)
 class Lesson:
-    """One training image of a student and its label text; the same image may come several times."""
+    """One training image of a student; the same image may come several times.
+
+    Attributes:
+        image: The file.
+        labels: Its label text.
+        name: What the table of pseudo-labels calls it; empty where that does not matter.
+        unlabelled: Whether the label text is the teacher's alone.
+    """
 
     image: Path
     labels: str
+    name: str = ""
+    unlabelled: bool = False
 
 
 def repeat(lessons: Sequence[Lesson], length: int, seed: int) -> list[Lesson]:
@@ -40,9 +52,20 @@ def repeat(lessons: Sequence[Lesson], length: int, seed: int) -> list[Lesson]:
 
 
 def train_on(
-    context: StageContext, stage: str, settings: TrainSettings, lessons: Sequence[Lesson]
+    context: StageContext,
+    stage: str,
+    settings: TrainSettings,
+    lessons: Sequence[Lesson],
+    distil: Callable[[Sequence[Path]], Distillation] | None = None,
 ) -> tuple[dict[str, Any], list[Path]]:
     """`train_model` on lessons, with proof that exactly their labels were read.
+
+    Args:
+        context: Run, settings and whom to tell.
+        stage: The stage.
+        settings: Of the model.
+        lessons: Images and labels.
+        distil: What the model hears of a teacher beside, given the files that the lessons became.
 
     Returns:
         Facts for the record, and the stage's output files.
@@ -51,8 +74,9 @@ def train_on(
         StageError: The loader did not read exactly the labels it was given. Else as `train_model`.
     """
     folder = context.run.stage(stage)
-    given = lay_out(folder / "data", lessons)
-    facts = train_model(context, stage, settings, folder / "data" / "images" / "train")
+    images, given = lay_out(folder / "data", lessons)
+    distillation = distil(images) if distil else None
+    facts = train_model(context, stage, settings, folder / "data" / "images" / "train", distillation)
     if facts["labels_sha256"] != given:
         raise StageError(
             f"The training of {stage} did not read the label files it was given.",
@@ -65,10 +89,15 @@ def train_on(
     return facts, [folder / "best.pt", folder / "results.csv", *label_files]
 
 
-def lay_out(folder: Path, lessons: Sequence[Lesson]) -> str:
-    """Link images and write labels as ultralytics looks for them; returns the sha256 of the label files."""
+def lay_out(folder: Path, lessons: Sequence[Lesson]) -> tuple[list[Path], str]:
+    """Link images and write labels as ultralytics looks for them.
+
+    Returns:
+        The image of each lesson, and the sha256 of the label files.
+    """
     shutil.rmtree(folder, ignore_errors=True)
     (folder / "images" / "train").mkdir(parents=True)
+    images: list[Path] = []
     files, taken = [], set[str]()
     for lesson in lessons:
         # An image that comes again, or shares its name with one of the pool, must not overwrite the other: as links,
@@ -83,12 +112,19 @@ def lay_out(folder: Path, lessons: Sequence[Lesson]) -> str:
             os.link(lesson.image, image)
         except OSError:
             shutil.copyfile(lesson.image, image)
+        images.append(image)
         files.append(folder / "labels" / "train" / f"{image.stem}.txt")
         write_text(files[-1], lesson.labels)
-    return sha256_by_name(files)
+    return images, sha256_by_name(files)
 
 
-def train_model(context: StageContext, stage: str, settings: TrainSettings, images: Path) -> dict[str, Any]:
+def train_model(
+    context: StageContext,
+    stage: str,
+    settings: TrainSettings,
+    images: Path,
+    distillation: Distillation | None = None,
+) -> dict[str, Any]:
     """Train in the stage's folder, validated on the validation split; leaves ``best.pt`` and ``results.csv``.
 
     Args:
@@ -96,6 +132,7 @@ def train_model(context: StageContext, stage: str, settings: TrainSettings, imag
         stage: The stage.
         settings: Of the model.
         images: Training images; their labels lie as ultralytics looks for them.
+        distillation: What the model hears of a teacher beside its labels.
 
     Returns:
         Facts for the record.
@@ -123,5 +160,15 @@ def train_model(context: StageContext, stage: str, settings: TrainSettings, imag
         title=f"{stage} {settings.model}",
         log=context.run.log,
     )
-    training = train_to_end(job, context.progress)
+    make = None if distillation is None else _listening(distillation)
+    training = train_to_end(job, context.progress, make)
     return {"model": settings.model, "imgsz": settings.imgsz, **training}
+
+
+def _listening(distillation: Distillation) -> Callable[..., Any]:
+    def make(**arguments: Any) -> Any:
+        from kdyolo.distill.trainer import DistillTrainer
+
+        return DistillTrainer(distillation, **arguments)
+
+    return make

@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 
 from kdyolo import storage
-from kdyolo.boxes import Boxes, xywh_to_xyxy, xyxy_to_xywh
+from kdyolo.boxes import Boxes, xyxy_to_xywh
 from kdyolo.datasets.sample import ClassIds, Confidences, Finding, Severity, no_boxes, no_classes, no_confidences
 from kdyolo.errors import DatasetError
 
@@ -23,6 +23,7 @@ _DEGENERATE = 1e-6
 _NOTED_EXCESS = 1e-4
 _FINDINGS_A_FILE = 20
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+_DIGITS = re.compile("[0-9]+")
 _NOT_FINITE = re.compile(r"[+-]?(nan|inf|infinity)", re.IGNORECASE)
 
 
@@ -199,8 +200,8 @@ def _xyxyn(values: list[float]) -> list[float]:
         _check_range(values)
     else:
         _check_range([*values[:2], *(abs(v) for v in values[2:])])
-    corners: list[float] = xywh_to_xyxy(np.array([values]))[0].tolist()
-    return corners
+    x, y, w, h = values
+    return [x - w / 2, y - h / 2, x + w / 2, y + h / 2]
 
 
 def _check_range(values: list[float]) -> None:
@@ -233,11 +234,10 @@ def finite(token: str) -> float:
 
 
 def _class_id(token: str, names: Sequence[str]) -> int:
-    if token in names:
-        # Digits may be both a class number and a class name; the number is what the format says.
-        if not re.fullmatch("[0-9]+", token):
-            raise BadLine("class_id", f"The class {token!r} is given by name; write its number {names.index(token)}.")
-    elif not _NUMBER.fullmatch(token) and not _NOT_FINITE.fullmatch(token):
+    # Digits may be both a class number and a class name; the number is what the format says.
+    if not _DIGITS.fullmatch(token) and token in names:
+        raise BadLine("class_id", f"The class {token!r} is given by name; write its number {names.index(token)}.")
+    if not _NUMBER.fullmatch(token) and not _NOT_FINITE.fullmatch(token):
         raise BadLine("class_id", f"{token[:40]!r} is no class number; {_known(names)}")
     value = finite(token)
     if value != int(value) or not 0 <= value < len(names):

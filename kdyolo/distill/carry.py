@@ -1,0 +1,140 @@
+"""Soft labels through ultralytics' loader: what moves, cuts or drops a label does the same to what the teacher said.
+
+Its transforms keep boxes in ``instances`` and everything else about them in rows of ``cls``, which they pick and join
+row by row. So each row gets more columns, the teacher's own boxes become rows too, and the last transform sorts them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from ultralytics.data.augment import Compose, Format, RandomFlip
+
+from kdyolo.boxes import xywh_to_xyxy
+from kdyolo.distill.soft_labels import SoftLabels, pair
+
+TRUE, SOFT, IGNORED = 0.0, 1.0, 2.0
+_CLASS, _KIND, _PAIR, _PROBS = 0, 1, 2, 3  # columns; then nc probabilities and 4 spreads
+_SIDES = 4
+
+
+@dataclass(frozen=True)
+class Hearsay:
+    """What the loader shall know of one image beside its label file.
+
+    Attributes:
+        soft: The teacher's boxes.
+        ignored: Which of them (N,) are too doubtful to be a label and too good to be background: no class loss there.
+    """
+
+    soft: SoftLabels
+    ignored: NDArray[np.bool_]
+
+
+def attach(dataset: Any, hearsay: Mapping[str, Hearsay], nc: int) -> None:
+    """Give a training data set of ultralytics the teacher's boxes.
+
+    A label row is paired with the teacher's box about the same object (see `pair`); of the other boxes only the ignored
+    ones are taken along. Batches then have two more entries, a tuple of tensors each, one for an image:
+
+    - ``teacher`` (n, nc + 8): for each label the teacher's class probabilities, the spread of its box's sides
+      (left, top, right, bottom; shares of its width and height) and its corners (shares of the image); NaN where the
+      teacher said nothing or its box has not come through;
+    - ``ignored`` (k, 4): corners (shares of the image).
+
+    Args:
+        dataset: A `YOLODataset` for training; changed.
+        hearsay: Image file name -> what the teacher said of it; others are left as they are.
+        nc: Number of classes.
+    """
+    count = 0
+    for file, label in zip(dataset.im_files, dataset.labels, strict=True):
+        known = hearsay.get(file.replace("\\", "/").rpartition("/")[2])
+        count = _extend(label, known, nc, count)
+    build = dataset.build_transforms
+    dataset.build_transforms = _Carrying(build)
+    dataset.transforms = _carrying(dataset.transforms)
+
+
+def _extend(label: dict[str, Any], known: Hearsay | None, nc: int, count: int) -> int:
+    """Widen the rows of one image's label, add the teacher's; pairs are numbered from `count` on."""
+    width = _PROBS + nc + _SIDES
+    rows = np.full((len(label["cls"]), width), np.nan, np.float32)
+    rows[:, _CLASS], rows[:, _KIND], rows[:, _PAIR] = label["cls"].reshape(-1), TRUE, -1
+    boxes = label["bboxes"]
+    if known is not None:
+        soft = known.soft
+        chosen = pair(xywh_to_xyxy(boxes), soft)
+        found = np.flatnonzero(chosen >= 0)
+        rows[found, _PAIR] = count + np.arange(len(found))
+        count += len(found)
+        left = np.flatnonzero(known.ignored & ~np.isin(np.arange(len(soft.xywhn)), chosen))
+        taken = np.concatenate([chosen[found], left])
+        theirs = np.full((len(taken), width), -1, np.float32)
+        theirs[:, _KIND] = np.repeat([SOFT, IGNORED], [len(found), len(left)])
+        theirs[: len(found), _PAIR] = rows[found, _PAIR]
+        theirs[:, _PROBS : _PROBS + nc] = soft.probs[taken]
+        theirs[:, _PROBS + nc :] = soft.spread[taken]
+        rows, boxes = np.concatenate([rows, theirs]), np.concatenate([boxes, soft.xywhn[taken]])
+    label["cls"], label["bboxes"] = rows, boxes.astype(np.float32)
+    return count
+
+
+class _Carrying:
+    """`build_transforms` of a data set with carrying transforms; ultralytics calls it again to end mosaics."""
+
+    def __init__(self, build: Callable[[Any], Compose]) -> None:
+        self.build = build
+
+    def __call__(self, hyp: Any) -> Compose:
+        return _carrying(self.build(hyp))
+
+
+def _carrying(transforms: Compose) -> Compose:
+    for transform in transforms.transforms:
+        if type(transform) is RandomFlip:
+            transform.__class__ = CarryingFlip
+        elif type(transform) is Format:
+            transform.__class__ = SortingFormat
+    return transforms
+
+
+class CarryingFlip(RandomFlip):  # type: ignore[misc]
+    """A flip that also exchanges the spreads of the sides it exchanges."""
+
+    def apply_instances(self, labels: dict[str, Any], params: dict[str, Any]) -> dict[str, Any]:
+        """As the base class does; the rows' last four columns follow."""
+        labels = super().apply_instances(labels, params)
+        if params["flip"]:
+            order = [2, 1, 0, 3] if self.direction == "horizontal" else [0, 3, 2, 1]
+            rows = labels["cls"].copy()
+            rows[:, -_SIDES:] = rows[:, -_SIDES:][:, order]
+            labels["cls"] = rows
+        return labels
+
+
+class SortingFormat(Format):  # type: ignore[misc]
+    """The last transform: labels as ultralytics expects them, and what the teacher said of them beside."""
+
+    def apply_instances(self, labels: dict[str, Any], params: dict[str, Any]) -> dict[str, Any]:
+        """Sort the rows: see `attach` for what comes out."""
+        rows, instances = params["cls"], params["instances"]
+        kind = rows[:, _KIND]
+        size = np.array([params["w"], params["h"]] * 2, np.float32)
+        corners = (xywh_to_xyxy(instances.bboxes) / size).astype(np.float32)  # of xywh in pixels here
+        true, soft = np.flatnonzero(kind == TRUE), np.flatnonzero(kind == SOFT)
+        teacher = np.full((len(true), rows.shape[1] - _PROBS + 4), np.nan, np.float32)
+        place = {pair: at for at, pair in zip(soft.tolist(), rows[soft, _PAIR].tolist(), strict=True)}
+        for to, pair_number in enumerate(rows[true, _PAIR].tolist()):
+            if (at := place.get(pair_number)) is not None:
+                teacher[to] = np.concatenate([rows[at, _PROBS:], corners[at]])
+        labels["teacher"] = torch.from_numpy(teacher)
+        labels["ignored"] = torch.from_numpy(corners[kind == IGNORED])
+        mine = {**params, "cls": rows[true, :1], "instances": instances[true], "nl": len(true)}
+        formatted: dict[str, Any] = super().apply_instances(labels, mine)
+        return formatted
