@@ -122,9 +122,9 @@ def test_a_label_changed_during_the_training_is_noticed(run, monkeypatch):
 
     train = training.train
 
-    def train_and_change(job, progress):
+    def train_and_change(job, progress, make):
         sorted((job.train.parent.parent / "labels" / "train").glob("*.txt"))[0].write_text("0 0.5 0.5 0.5 0.5\n")
-        return train(job, progress)
+        return train(job, progress, make)
 
     monkeypatch.setattr(training, "train", train_and_change)
     with pytest.raises(StageError, match="did not read the label files it was given"):
@@ -149,7 +149,7 @@ def test_missing_weights(run, tmp_path):
 def test_malicious_checkpoint_of_an_interrupted_training(run, tmp_path, monkeypatch):
     from kdyolo.engine import training
 
-    def die(job, progress):
+    def die(job, progress, make):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:

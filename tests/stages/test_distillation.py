@@ -1,0 +1,158 @@
+"""The student beside its teacher: every scheme trains, compares fairly with the control and leaves a stock model."""
+
+import shutil
+
+import pandas as pd
+import pytest
+import tiny
+import torch
+
+from kdyolo import api
+from kdyolo.engine import checkpoints
+from kdyolo.errors import ConfigError, DatasetError, Interrupted
+from kdyolo.pipeline import chain, plan, resolve
+from kdyolo.storage import RunDir
+
+pytestmark = pytest.mark.slow
+
+# The lively teacher's boxes are not where the truth is, so what it stored pairs with its own labels only.
+SCHEMES = {
+    "cached": {"distill.scheme": "cached", "student.labels": "pseudo"},
+    "online-teacher": {
+        "distill.scheme": "online-teacher",
+        "distill.method": "response+cwd:0.5",
+        "student.labels": "gt",
+    },
+}
+LOUD = {"distill.warmup_epochs": 0, "distill.schedule": "constant", "distill.until_tail": False}
+
+
+@pytest.fixture(scope="module")
+def control(labelled, tmp_path_factory):
+    run = tiny.copy_run(labelled, tmp_path_factory.mktemp("control") / "run")
+    return run, api.train_student(run.root, baseline=True, settings={"student.labels": "gt"})
+
+
+@pytest.fixture(scope="module")
+def undistilled(labelled, control, tmp_path_factory):
+    """Labels -> run and record of a student that learns from them alone."""
+    run = tiny.copy_run(labelled, tmp_path_factory.mktemp("undistilled") / "run")
+    settings = {"distill.scheme": "labels", "student.labels": "pseudo"}
+    return {"gt": (*control, "baseline"), "pseudo": (run, api.train_student(run.root, settings=settings), "student")}
+
+
+@pytest.fixture(scope="module", params=SCHEMES)
+def student(request, labelled, tmp_path_factory):
+    run = tiny.copy_run(labelled, tmp_path_factory.mktemp(request.param) / "run")
+    return run, api.train_student(run.root, settings={**SCHEMES[request.param], **LOUD})
+
+
+@pytest.fixture
+def run(labelled, tmp_path):
+    return tiny.copy_run(labelled, tmp_path / "run")
+
+
+def weights(run, stage):
+    return checkpoints.load(run.stage(stage) / "best.pt")[0].state_dict()
+
+
+def equal(a, b):
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_only_what_it_hears_tells_it_from_others(student, undistilled):
+    run, record = student
+    other, plain, stage = undistilled[record.facts["labels"]]
+    for fact in ("initial_sha256", "optimizer_steps", "images", "labels_sha256"):
+        assert record.facts[fact] == plain.facts[fact], fact
+    assert not equal(weights(run, "student"), weights(other, stage))
+    assert record.facts["scheme"] in SCHEMES
+
+
+def test_the_loss_of_every_epoch_is_in_the_table(student):
+    run, _ = student
+    table = pd.read_csv(run.stage("student") / "results.csv")
+    assert len(table) == tiny.EPOCHS
+    assert (table["train/kd_loss"] > 0).all()
+    assert (table["val/kd_loss"] == 0).all()
+    assert (table["kd_weight"] == 1).all()
+
+
+def test_it_leaves_a_stock_checkpoint(student):
+    run, _ = student
+    path = run.stage("student") / "best.pt"
+    named = torch.serialization.get_unsafe_globals_in_checkpoint(path)
+    assert not [name for name in named if "kdyolo" in name]
+    model, _ = checkpoints.load(path)
+    assert not hasattr(model, checkpoints.ADAPTERS)
+    stock = checkpoints.build("yolov5n", len(model.names))
+    assert model.state_dict().keys() == stock.state_dict().keys()
+    from ultralytics import YOLO
+
+    assert YOLO(path).predict(torch.zeros(1, 3, 64, 64), verbose=False)
+
+
+def test_a_teacher_of_no_weight_leaves_the_control(run, control):
+    other, _ = control
+    api.train_student(run.root, settings={"distill.scheme": "cached", "distill.weight": 0, "student.labels": "gt"})
+    assert equal(weights(run, "student"), weights(other, "baseline"))
+
+
+def test_the_weight_may_find_itself(run, monkeypatch):
+    from kdyolo.distill import schedule
+
+    monkeypatch.setattr(schedule.Balance.__init__, "__defaults__", (3, 0.9, 20.0))
+    settings = {**SCHEMES["cached"], **LOUD, "distill.weight": "auto", "distill.ratio": 0.25}
+    api.train_student(run.root, settings=settings)
+    table = pd.read_csv(run.stage("student") / "results.csv")
+    assert table["kd_weight"].iloc[-1] > 0
+    assert 0 < table["kd_gradient_ratio"].iloc[-1] <= 0.26
+    assert table["kd_gradient_cosine"].between(-1, 1).all()
+
+
+def test_an_interrupted_distillation_goes_on_with_its_adapters(run):
+    settings = {**SCHEMES["online-teacher"], **LOUD, "student.epochs": 3}
+    stop = tiny.Notes(on_update=lambda: _interrupt_once(stop))
+    with pytest.raises(Interrupted):
+        api.train_student(run.root, settings=settings, progress=stop)
+    left = checkpoints.load(run.stage("student") / "weights" / "last.pt")[0]
+    assert sum(p.numel() for p in getattr(left, checkpoints.ADAPTERS).parameters()) > 0
+    record = api.train_student(run.root)
+    assert record.facts["epochs"] == 3
+    assert (pd.read_csv(run.stage("student") / "results.csv")["train/kd_loss"] > 0).all()
+
+
+def _interrupt_once(notes):
+    import os
+    import signal
+
+    if notes.updates == 9:  # of six steps and one update an epoch
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"distill.scheme": "cached", "distill.method": "response+cwd"}, "'cwd' needs the teacher at every step"),
+        ({"distill.scheme": "cached", "distill.method": "respnse"}, "Did you mean 'response'"),
+        ({"distill.scheme": "cached", "pseudo.augment": True}, "no soft labels"),
+    ],
+)
+def test_what_cannot_work_is_told_before_anything_is_trained(run, settings, told):
+    with pytest.raises(ConfigError, match=told):
+        plan(run, resolve(run, overrides=settings), chain())
+
+
+def test_soft_labels_of_another_teacher_are_refused(run, tmp_path):
+    other = tiny.copy_run(run.root, tmp_path / "other")
+    file = RunDir(other.root).stage("pseudo") / "soft_labels.npz"
+    from kdyolo.distill.soft_labels import Origin, SoftLabels, write_soft_labels
+
+    empty = SoftLabels(*(torch.zeros(0, n).numpy() for n in (4, 4, 4)))
+    write_soft_labels(file, {"train/x.jpg": empty}, {"train/x.jpg": "0"}, Origin("0" * 64, 64, tiny.CLASSES))
+    record = other.record("pseudo")
+    record.outputs |= other.hash_outputs([file])
+    other.write_record(record)
+    with pytest.raises(DatasetError, match="of another teacher"):
+        api.train_student(other.root, settings={"distill.scheme": "cached"}, resume=True)
+    shutil.rmtree(other.root)
