@@ -32,6 +32,7 @@ from kdyolo.datasets.duplicates import find_pairs
 
 WIDTH, HEIGHT, BOXES, CLASSES = 640, 480, 5, 3
 TEXTURES = 64
+COPIES = ("identical_image", "near_duplicate")
 
 
 def draw(folder: Path, count: int, seed: int = 0) -> None:
@@ -87,7 +88,7 @@ def audit(folder: Path, cache: Path, stop_after: float | None = None) -> tuple[f
         output.seek(0)
         text = output.read()
     findings = json.loads(text)["findings"] if text else []
-    return seconds, peak, sum(f["count"] for f in findings if "duplicate" in f["code"])
+    return seconds, peak, sum(f["count"] for f in findings if f["code"] in COPIES)
 
 
 def near_search(cache: Path) -> tuple[int, float]:

@@ -57,7 +57,7 @@ def test_a_run_holds_exactly_these_files(called):
         expected |= {f"split/labels/{split}/{i.label.name}" for i in images}
     train = view.splits["train"]
     expected |= {f"pseudo/labels/train/{i.label.name}" for i in train} | {"pseudo/predictions.csv"}
-    expected |= {"pseudo/thresholds.json"}
+    expected |= {"pseudo/thresholds.json", "pseudo/soft_labels.npz"}
     for stage in ("teacher", "student", "baseline"):
         expected |= {f"{stage}/{name}" for name in tiny.LEFT_BY_TRAINING}
     for stage in ("student", "baseline"):

@@ -108,9 +108,9 @@ class Detector:
 
     def infer(self, batch: Any, augment: bool = False) -> Any:
         """Decoded output (B, 4 + nc, A) in fp32: centre, size (px of the batch) and class scores in [0, 1]."""
-        return self._infer(batch, augment)[0]
+        return self.forward(batch, augment)[0]
 
-    def _infer(self, batch: Any, augment: bool = False) -> tuple[Any, Any]:
+    def forward(self, batch: Any, augment: bool = False) -> tuple[Any, Any]:
         """What `infer` gives, and the head's raw output, which there is none of with `augment`."""
         import torch
 
@@ -236,7 +236,7 @@ class Detector:
     ) -> Iterator[Prediction]:
         images = [image for _, image in pending]
         batch = self.preprocess(images)
-        output, raw = self._infer(batch, augment)
+        output, raw = self.forward(batch, augment)
         finite = output.isfinite().flatten(1).all(1).tolist()
         raw = raw if soft else None
         found = self.postprocess(output.nan_to_num(0, 0, 0), batch, images, conf, iou, multi_label, raw)

@@ -149,17 +149,18 @@ def test_augmented_prediction_works(detector, images):
 
 
 def test_output_that_is_not_finite_is_told_and_the_rest_kept(detector, images, found, monkeypatch):
-    infer, seen = detector.infer, []
+    forward, seen = detector.forward, []
 
     def sometimes(batch, augment=False):
-        output = infer(batch, augment).clone()
+        output, raw = forward(batch, augment)
+        output = output.clone()
         for i in range(len(output)):
             seen.append(i)
             if len(seen) in (2, 7):
                 output[i, 5 if len(seen) == 2 else 0, 3] = float("nan") if len(seen) == 2 else float("inf")
-        return output
+        return output, raw
 
-    monkeypatch.setattr(detector, "infer", sometimes)
+    monkeypatch.setattr(detector, "forward", sometimes)
     outcomes = list(detector.predict(images, CONF, IOU))
     assert [i for i, o in enumerate(outcomes) if o.reason == "not_finite"] == [1, 6]
     assert [o.detections is None for o in outcomes].count(True) == 2
@@ -193,3 +194,29 @@ def test_reading_ahead_keeps_the_order(images):
 def test_names_opencv_cannot_open_are_read(tmp_path):
     path = write_image(tmp_path / "Blätter 🍅.jpg", 1)
     assert read_image(path).shape == (48, 64, 3)
+
+
+def test_soft_answers_are_those_of_the_same_boxes(detector, images, found):
+    for outcome, plain in zip(detector.predict(images, CONF, IOU, soft=True), found, strict=True):
+        soft = outcome.detections
+        assert np.array_equal(soft.xyxy, plain.detections.xyxy)
+        assert soft.probs.shape == (len(soft.score), len(detector.class_names))
+        assert soft.spread.shape == (len(soft.score), 4)
+        assert np.allclose(soft.probs.max(axis=1), soft.score)
+        assert np.array_equal(soft.probs.argmax(axis=1), soft.cls)
+        assert (soft.spread >= 0).all() and (soft.spread > 0).any()
+
+
+def test_a_side_spreads_as_its_distribution_does(detector, images):
+    """One side's distribution is set by hand: half on bin 2 and half on bin 6, a deviation of two cells."""
+    import torch
+
+    picture = read_image(images[0])
+    batch = detector.preprocess([picture])
+    output, raw = detector.forward(batch)
+    raw = {**raw, "boxes": torch.full_like(raw["boxes"], -50.0)}
+    raw["boxes"][:, [2, 6]] = 0.0
+    boxes = detector.postprocess(output, batch, [picture], 0.0, IOU, raw=raw)[0]
+    scale = min(batch.shape[2] / picture.shape[0], batch.shape[3] / picture.shape[1])
+    assert {round(float(s), 3) for s in boxes.spread[:, 0] * scale} <= {16.0, 32.0, 64.0}
+    assert (boxes.spread[:, 1:] < boxes.spread[:, :1] * 3).all()

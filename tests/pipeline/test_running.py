@@ -47,7 +47,19 @@ def test_config_and_manifest_say_what_the_run_was_made_with(run, go, source):
     go(seed=7)
     assert load_config(run.config) == load_config(overrides={"seed": 7, "data.source": source})
     assert set(load_mapping(run.config)) == {
-        *("seed", "label_budgets", "data", "audit", "split", "teacher", "pseudo", "student", "compare", "runtime")
+        *(
+            "seed",
+            "label_budgets",
+            "data",
+            "audit",
+            "split",
+            "teacher",
+            "pseudo",
+            "student",
+            "distill",
+            "compare",
+            "runtime",
+        )
     }
     manifest = json.loads(run.manifest.read_text())
     assert manifest["seed"] == 7

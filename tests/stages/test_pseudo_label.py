@@ -198,10 +198,13 @@ def test_a_corrupt_validation_image_stops_the_score(run, monkeypatch):
 
 
 def test_a_teacher_full_of_nan_fails(run, monkeypatch):
-    infer = Detector.infer
-    monkeypatch.setattr(
-        Detector, "infer", lambda self, batch, augment=False: infer(self, batch, augment) * float("nan")
-    )
+    forward = Detector.forward
+
+    def blind(self, batch, augment=False):
+        output, raw = forward(self, batch, augment)
+        return output * float("nan"), raw
+
+    monkeypatch.setattr(Detector, "forward", blind)
     with pytest.raises(StageError, match="not finite on 21 of 21 images"):
         label(run, force=True)
 

@@ -502,7 +502,7 @@ def test_what_was_achieved_is_recorded_and_told(source, tmp_path):
     assert result.facts["ideal_shares"] == {"train": 0.7, "val": 0.15, "test": 0.15}
     assert result.facts["class_shares"]["cat"] == {"count": 20, "train": 0.7, "val": 0.15, "test": 0.15}
     assert result.facts["worst_deviation"] == result.facts["least_deviation"] == 0
-    assert "at most 0 % off their shares" in result.summary
+    assert "at most 0 % off the ideal" in result.summary
     table = notes[-1].splitlines()
     assert table[0].split()[-3:] == ["train", "val", "test"]
     assert table[-1].split() == ["dog", "20", "70.0", "15.0", "15.0"]

@@ -40,12 +40,13 @@ def test_the_view_is_built_anew_and_hashed(tmp_path):
     three = lessons(tmp_path / "user", ["a.png", "b.png", "c.png"])
     (tmp_path / "view" / "labels" / "train").mkdir(parents=True)
     (tmp_path / "view" / "labels" / "train" / "stray.txt").write_text("0 0.5 0.5 1 1\n")
-    digest = lay_out(tmp_path / "view", three)
+    images, digest = lay_out(tmp_path / "view", three)
+    assert [image.stem for image in images] == [lesson.image.stem for lesson in three]
     labels = tmp_path / "view" / "labels" / "train"
     assert {p.name for p in labels.iterdir()} == {"a.txt", "b.txt", "c.txt"}
     assert digest == sha256_by_name(labels.iterdir())
-    assert digest == lay_out(tmp_path / "view", three[::-1])
-    assert digest != lay_out(tmp_path / "view", [*three[:2], Lesson(three[2].image, "")])
+    assert digest == lay_out(tmp_path / "view", three[::-1])[1]
+    assert digest != lay_out(tmp_path / "view", [*three[:2], Lesson(three[2].image, "")])[1]
 
 
 def test_where_links_are_impossible_images_are_copied(tmp_path, monkeypatch):
