@@ -88,11 +88,13 @@ def check_image(path: Path, audit: AuditSettings) -> ImageCheck:
         audit: Limits on size and shape.
     """
     ImageFile.LOAD_TRUNCATED_IMAGES = False
+    source_sha256 = ""
     try:
         data = _read(path)
-        return _check_data(data, path, audit)
+        source_sha256 = hashlib.sha256(data).hexdigest()
+        return _check_data(data, source_sha256, path, audit)
     except Bad as bad:
-        return ImageCheck(reason=bad.reason, message=bad.message)
+        return ImageCheck(reason=bad.reason, message=bad.message, source_sha256=source_sha256)
 
 
 def view_bytes(data: bytes, treatment: Treatment) -> bytes:
@@ -127,7 +129,7 @@ def _read(path: Path) -> bytes:
         raise Bad("unreadable", f"The file cannot be read: {error.strerror}.") from error
 
 
-def _check_data(data: bytes, path: Path, audit: AuditSettings) -> ImageCheck:
+def _check_data(data: bytes, source_sha256: str, path: Path, audit: AuditSettings) -> ImageCheck:
     notes: list[tuple[Severity, str, str]] = []
     with _open(data) as image:
         kind, mode = image.format or "", image.mode
@@ -147,7 +149,6 @@ def _check_data(data: bytes, path: Path, audit: AuditSettings) -> ImageCheck:
     suffix = _FORMATS[kind]
     if path.suffix.lower() not in _OTHER_NAMES.get(suffix, ()) and path.suffix.lower() != suffix:
         notes.append(("warning", "extension_mismatch", f"The file is named {path.suffix} but holds {kind} data."))
-    source_sha256 = hashlib.sha256(data).hexdigest()
     return ImageCheck(
         notes=tuple(notes),
         treatment="convert" if convert else "link" if clean is data else "repair",

@@ -67,7 +67,7 @@ class ImageCheck:
         width, height: Pixels after EXIF orientation.
         size: Bytes in the view.
         sha256: Of the bytes in the view.
-        source_sha256: Of the user's file.
+        source_sha256: Of the user's file; empty where it cannot be read.
         signature: What it looks like, see `signatures.signature`; empty where the image cannot be used.
     """
 
@@ -112,7 +112,7 @@ class Sample:
         xywhn: Boxes (N, 4), centre and size as shares of the oriented image, inside [0, 1].
         conf: Confidences (N,) where the labels came with them, NaN elsewhere; (0,) where the format has none.
         quarantine: Code of why it is kept out; empty while it is in.
-        check: What the image file turned out to be; set by `checks.check_images`.
+        check: What the image file turned out to be; set by `image_checks.check_images`.
     """
 
     image: Path
