@@ -60,7 +60,6 @@ def _describe(console: Console, info: dict[str, Any]) -> None:
         ("Weight", f"{info['weight']:g} when none is given"),
         ("Teacher", teacher),
         ("Needs", f"{info['min_classes']} classes" if info["min_classes"] > 1 else ""),
-        ("Run by", info["run_by"]),
     ):
         if value:
             console.line(f"  {what:8} {value}")

@@ -26,11 +26,11 @@ class MethodInfo:
         use: When to choose it.
         weight: Its factor when none is given, to start from.
         replayable: It can also learn from stored predictions; otherwise the teacher must see the same augmented batch.
-        adapter: One trainable 1x1 convolution a level takes the student's maps to the teacher's channels.
+        adapter: How many trainable 1x1 convolutions a level take the student's maps to the teacher's channels, with
+            ReLU between them.
         min_classes: With fewer classes it says nothing, and is refused.
         min_bins: The same for the bins of a box side.
         parts: For a combination: its methods and their weights.
-        run_by: Who computes it.
     """
 
     name: str
@@ -44,11 +44,10 @@ class MethodInfo:
     differs: str = ""
     weight: float = 1.0
     replayable: bool = False
-    adapter: bool = False
+    adapter: int = 0
     min_classes: int = 1
     min_bins: int = 1
     parts: Mapping[str, float] = field(default_factory=dict)
-    run_by: Literal["kdyolo", "ultralytics"] = "kdyolo"
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data, for JSON."""

@@ -25,7 +25,7 @@ class Method(nn.Module):
         teacher_channels: Those of the teacher's.
 
     Attributes:
-        adapters: One 1x1 convolution a level, where the method needs them; trained with the student.
+        adapters: For each level its 1x1 convolutions, where the method needs them; trained with the student.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class Method(nn.Module):
         self.info = info
         self._loss = loss
         self._channels = list(zip(student_channels, teacher_channels, strict=True)) if info.adapter else []
-        self.adapters = nn.ModuleList(nn.Conv2d(ours, theirs, 1) for ours, theirs in self._channels)
+        self.adapters = nn.ModuleList(_adapter(ours, theirs, info.adapter) for ours, theirs in self._channels)
 
     def forward(self, student: HeadOutput, teacher: HeadOutput) -> Tensor:
         """The loss of a batch: a scalar >= 0, not multiplied by the number of images.
@@ -85,6 +85,13 @@ class Objective(nn.Module):
         """The sum (), and its parts: name -> weighted loss () without a graph, the same names in every call."""
         losses = {name: self.weights[name] * method(student, teacher) for name, method in self.methods.items()}
         return torch.stack(list(losses.values())).sum(), {name: loss.detach() for name, loss in losses.items()}
+
+
+def _adapter(ours: int, theirs: int, layers: int) -> nn.Module:
+    convolutions: list[nn.Module] = [nn.Conv2d(ours, theirs, 1)]
+    for _ in range(layers - 1):
+        convolutions += [nn.ReLU(), nn.Conv2d(theirs, theirs, 1)]
+    return convolutions[0] if layers == 1 else nn.Sequential(*convolutions)
 
 
 def _adapt(adapter: nn.Module, feature: Tensor) -> Tensor:

@@ -41,11 +41,6 @@ class Recipe:
         return [describe(name) for name in self.weights]
 
     @property
-    def native(self) -> bool:
-        """Ultralytics does it; there is nothing to build."""
-        return any(info.run_by == "ultralytics" for info in self.infos)
-
-    @property
     def replayable(self) -> bool:
         """It can learn from stored predictions, without the teacher in the loop."""
         return all(info.replayable for info in self.infos)
@@ -76,7 +71,7 @@ def parse(spec: str) -> Recipe:
     """Read a sum of methods: ``NAME[:WEIGHT]`` joined by ``+``. A combination's weight multiplies those of its parts.
 
     Raises:
-        ConfigError: A name is unknown or given twice, a weight is no number above 0, or `native` is not alone.
+        ConfigError: A name is unknown or given twice, or a weight is no number above 0.
     """
     weights: dict[str, float] = {}
     terms = spec.split("+")
@@ -90,8 +85,6 @@ def parse(spec: str) -> Recipe:
             if part in weights:
                 raise ConfigError(f"'{part}' is in '{spec}' twice.", "Give it once, with its weight: NAME:WEIGHT.")
             weights[part] = weight * share
-        if info.run_by != "kdyolo" and len(terms) > 1:
-            raise ConfigError(f"'{name}' cannot be combined: {info.run_by} computes it.", f"Use '{name}' alone.")
     return Recipe(weights)
 
 
@@ -114,7 +107,7 @@ def build(
         seed: Seed of the adapters' first weights.
 
     Raises:
-        ConfigError: As `parse`; or a method says nothing at so few classes or bins, or is not ours to run.
+        ConfigError: As `parse`; or a method says nothing at so few classes or bins.
     """
     import torch
 
@@ -151,8 +144,6 @@ def _weight(name: str, text: str) -> float:
 
 
 def _require_sense(info: MethodInfo, nc: int, reg_max: int) -> None:
-    if info.run_by != "kdyolo":
-        raise ConfigError(f"'{info.name}' is run by {info.run_by}, so kdyolo has no loss for it.")
     if nc < info.min_classes:
         raise ConfigError(
             f"'{info.name}' says nothing with {nc} class{'' if nc == 1 else 'es'}: it needs {info.min_classes}.",

@@ -52,11 +52,6 @@ def _check_student(run: RunDir, config: Config) -> None:
 
     _check(run, config)
     scheme, recipe = config.distill.scheme, parse(config.distill.method)
-    if scheme != "labels" and recipe.native:
-        raise ConfigError(
-            "The method 'native' is ultralytics' own, inside a training of ultralytics' own.",
-            "Choose another: `kdyolo methods`.",
-        )
     if scheme == "cached" and not recipe.replayable:
         wrong = [info.name for info in recipe.infos if not info.replayable]
         raise ConfigError(

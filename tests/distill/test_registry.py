@@ -49,8 +49,6 @@ def test_a_sum_survives_being_written(weights):
         ("zzzzzz", "There is no method 'zzzzzz'."),
         ("cwd+cwd:2", "'cwd' is in 'cwd+cwd:2' twice"),
         ("response+bckd", "'bckd' is in 'response+bckd' twice"),
-        ("native+cwd", "'native' cannot be combined"),
-        ("cwd+native", "'native' cannot be combined"),
         ("cwd:0", "'0'; it must be a number above 0"),
         ("cwd:-1", "above 0"),
         ("cwd:nan", "above 0"),
@@ -71,8 +69,6 @@ def test_what_makes_no_sense_is_refused(spec, told):
 def test_what_a_sum_needs():
     assert parse("response+box").replayable
     assert not parse("response+cwd").replayable
-    assert parse("native").native
-    assert not parse("response").native
 
 
 def test_the_catalogue():
@@ -121,6 +117,8 @@ def test_parts_are_weighted_and_keep_their_names():
 
 def test_adapters_are_as_small_as_said():
     assert sum(p.numel() for p in build("cwd", N, X, nc=3).parameters()) == 430_080 + sum(X)
+    two_layers = 430_080 + sum(channels**2 for channels in X) + 2 * sum(X)
+    assert sum(p.numel() for p in build("native", N, X, nc=3).parameters()) == two_layers
     assert not list(build("response+at+sp+rkd", N, X, nc=3).parameters())
 
 
@@ -149,7 +147,6 @@ def test_a_copy_says_the_same(copied):
     [
         ({"spec": "hinton", "nc": 1}, "'hinton' says nothing with 1 class: it needs 2"),
         ({"spec": "response", "reg_max": 1}, "this head has 1 a side"),
-        ({"spec": "native"}, "run by ultralytics"),
         ({"teacher_channels": (320, 640)}, "has 3 levels and the teacher's 2"),
         ({"spec": "cdw"}, "Did you mean 'cwd'"),
     ],

@@ -60,6 +60,11 @@ def in_float64(head):
     return replace(head, anchors=head.anchors.double(), strides=head.strides.double())
 
 
+def rectified(head):
+    """`head` with maps that have no negative values."""
+    return replace(head, features=tuple(x.detach().relu() for x in head.features))
+
+
 def make_identity(objective):
     """Adapters that change nothing, for methods built with equal channels."""
     for module in objective.modules():

@@ -24,7 +24,7 @@ INFO = MethodInfo(
     cost="the most of all: an adapter, and a product of all pairs of teacher channels",
     use="experimental for detectors",
     weight=3.0,
-    adapter=True,
+    adapter=1,
 )
 
 

@@ -22,7 +22,7 @@ INFO = MethodInfo(
     differs="both maps are normalised per channel first, and tau = 1 where the paper takes 4",
     cost="an adapter, and a softmax over all teacher channels",
     use="the first choice among feature methods: it heeds the peaks of a map and not its scale",
-    adapter=True,
+    adapter=1,
 )
 TAU = 1.0
 

@@ -24,7 +24,7 @@ INFO = MethodInfo(
     cost="an adapter, and one pass over all teacher channels",
     use="for comparison: channels of large scale drown the others, and background the objects",
     weight=4.0,
-    adapter=True,
+    adapter=1,
 )
 
 

@@ -23,7 +23,7 @@ INFO = MethodInfo(
     cost="an adapter, and one pass over all teacher channels",
     use="where the teacher is of another kind or scale than the student; the simplest of the feature methods",
     weight=2.0,
-    adapter=True,
+    adapter=1,
 )
 
 
