@@ -240,17 +240,25 @@ class StudentSettings(TrainSettings):
         "auto",
         description="which labels the student learns: the teacher's (pseudo), the data set's (gt), those and the "
         "teacher's on unlabelled images (gt+pool), or also the teacher's boxes that the data set lacks (gt+pseudo); "
-        "auto: pseudo with distill.scheme labels, else gt+pool",
+        "auto: pseudo with distill.scheme labels, gt with self and mutual, else gt+pool",
     )
 
 
 class DistillSettings(Settings):
     """What the student hears of its teacher beside labels."""
 
-    scheme: Literal["labels", "cached", "online-teacher"] = Field(
+    scheme: Literal["labels", "cached", "online-teacher", "self", "mutual"] = Field(
         "labels",
         description="labels: nothing more; cached: its stored class probabilities and doubts; online-teacher: it looks "
-        "at every batch",
+        "at every batch; self: the student is its own teacher; mutual: two students teach each other",
+    )
+    self_teacher: Literal["born-again", "ema", "deep"] = Field(
+        "born-again",
+        description="with scheme self: the finished student of the generation before, the average of its weights so "
+        "far, or its deeper levels for the shallower ones",
+    )
+    generations: int = Field(
+        1, ge=1, le=10, description="with self_teacher born-again: students that learn from the one before"
     )
     method: str = Field("response", description="a method or a weighted sum, as response+cwd:0.5: `kdyolo methods`")
     weight: float | Literal["auto"] = Field(
@@ -321,7 +329,7 @@ class Config(Settings):
     @property
     def student_labels(self) -> str:
         """Which labels the student learns: `student.labels`, with ``auto`` resolved."""
-        plain = "pseudo" if self.distill.scheme == "labels" else "gt+pool"
+        plain = {"labels": "pseudo", "self": "gt", "mutual": "gt"}.get(self.distill.scheme, "gt+pool")
         return plain if self.student.labels == "auto" else self.student.labels
 
     @model_validator(mode="after")

@@ -135,6 +135,8 @@ def run(
     map_classes: opt.MapClasses = None,
     labels: opt.Labels = None,
     scheme: opt.Scheme = None,
+    self_teacher: opt.SelfTeacher = None,
+    generations: opt.Generations = None,
     method: opt.Method = None,
     kd_weight: opt.KdWeight = None,
     epochs: opt.Epochs = None,
@@ -160,7 +162,7 @@ def run(
         "teacher.map_classes": opt.parse_classes(map_classes),
         "student.model": student_model,
         "student.labels": labels,
-        **opt.distilling(scheme, method, kd_weight),
+        **opt.distilling(scheme, self_teacher, generations, method, kd_weight),
         **opt.runtime(offline, precision, device, track),
         **opt.for_both(epochs=epochs, imgsz=imgsz, batch=batch, from_scratch=from_scratch),
     }

@@ -161,8 +161,16 @@ Labels = Annotated[
     typer.Option(rich_help_panel=TRAINING_PANEL, help="Which labels the student learns."),
 ]
 Scheme = Annotated[
-    Literal["labels", "cached", "online-teacher"] | None,
+    Literal["labels", "cached", "online-teacher", "self", "mutual"] | None,
     typer.Option(rich_help_panel=TRAINING_PANEL, help="What the student hears of its teacher beside labels."),
+]
+SelfTeacher = Annotated[
+    Literal["born-again", "ema", "deep"] | None,
+    typer.Option("--self", rich_help_panel=TRAINING_PANEL, help="With --scheme self: which form of itself teaches."),
+]
+Generations = Annotated[
+    int | None,
+    typer.Option(rich_help_panel=TRAINING_PANEL, help="With --self born-again: how many students learn in a row."),
 ]
 Method = Annotated[
     str | None,
@@ -224,9 +232,17 @@ def runtime(offline: bool | None, precision: str | None, device: str | None, tra
     }
 
 
-def distilling(scheme: str | None, method: str | None, kd_weight: str | None) -> dict[str, Any]:
+def distilling(
+    scheme: str | None, self_teacher: str | None, generations: int | None, method: str | None, kd_weight: str | None
+) -> dict[str, Any]:
     """The flags about what the student hears of its teacher, as settings."""
-    return {"distill.scheme": scheme, "distill.method": method, "distill.weight": kd_weight}
+    return {
+        "distill.scheme": scheme,
+        "distill.self_teacher": self_teacher,
+        "distill.generations": generations,
+        "distill.method": method,
+        "distill.weight": kd_weight,
+    }
 
 
 def splitting(

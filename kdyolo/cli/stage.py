@@ -147,6 +147,8 @@ def train_student(
     ] = False,
     labels: opt.Labels = None,
     scheme: opt.Scheme = None,
+    self_teacher: opt.SelfTeacher = None,
+    generations: opt.Generations = None,
     method: opt.Method = None,
     kd_weight: opt.KdWeight = None,
     model: opt.Model = None,
@@ -170,7 +172,7 @@ def train_student(
     console = open_console(json=json, quiet=quiet)
     flags = {
         "student.labels": labels,
-        **opt.distilling(scheme, method, kd_weight),
+        **opt.distilling(scheme, self_teacher, generations, method, kd_weight),
         **opt.runtime(offline, None, device, track),
         **opt.training("student", model, weights, from_scratch, epochs, imgsz, batch),
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -55,6 +55,12 @@ class DistillLoss(Fp32DetectionLoss):
         model: The student.
         methods: Weighted sum of methods: (student's output, teacher's output) -> (total, parts by name).
         weight: Its weight, which the trainer moves.
+
+    Attributes:
+        own: The student is its own teacher: its output goes to the methods on both sides.
+        reply: Told of the student's output and the batch, for a teacher that learns from them.
+        watch: Compare the gradients of both losses with respect to the maps that enter the head, in `gradients`: length
+            of the labels' and of the distillation's (unweighted), and their cosine.
     """
 
     assigner: Any
@@ -72,6 +78,8 @@ class DistillLoss(Fp32DetectionLoss):
         self.bce = _Deaf()
         self.methods, self.weight = methods, weight
         self.strides: list[float] = self.stride.tolist()
+        self.own = False
+        self.reply: Callable[[HeadOutput, dict[str, Any]], None] | None = None
         self.watch = False
         self.gradients: tuple[float, float, float] | None = None
 
@@ -84,13 +92,18 @@ class DistillLoss(Fp32DetectionLoss):
                 in_fp32(raw), batch
             )
             kd = raw["scores"].new_zeros(())
+            student = HeadOutput.from_raw(raw, self.strides)
             if self.weight or self.watch:
                 if "kd_teacher" in batch:
-                    kd = self._heard(HeadOutput.from_raw(raw, self.strides), batch["kd_teacher"])
+                    kd = self._heard(student, batch["kd_teacher"])
+                elif self.own:
+                    kd = self._heard(student, student)
                 elif "teacher" in batch:
                     kd = self._replayed(raw, batch, foreground, target, anchors, strides)
             if self.watch and kd.requires_grad:
-                self.gradients = _compare(task.sum(), kd, [raw["scores"], raw["boxes"]])
+                self.gradients = _compare(task.sum(), kd, raw["feats"])
+            if self.reply is not None and "kd_teacher" in batch:
+                self.reply(student, batch)
             size = len(raw["boxes"])
             kd = self.weight * kd
             return torch.cat([task, kd[None]]) * size, {**items, ITEM: kd.detach()}
@@ -198,9 +211,11 @@ def _bins(xyxy: Tensor, spread: Tensor, anchors: Tensor, cells: Tensor, reg_max:
 
 
 def _compare(task: Tensor, kd: Tensor, outputs: Sequence[Tensor]) -> tuple[float, float, float]:
-    """Length of the gradients of both losses with respect to the outputs, and the cosine between them."""
+    """Length of the gradients of both losses with respect to the head's inputs, and the cosine between them."""
     ours, theirs = (
-        torch.cat([g.flatten() for g in torch.autograd.grad(loss, outputs, retain_graph=True, materialize_grads=True)])
+        torch.cat(
+            [g.float().flatten() for g in torch.autograd.grad(loss, outputs, retain_graph=True, materialize_grads=True)]
+        )
         for loss in (task, kd)
     )
     lengths = ours.norm(), theirs.norm()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 from kdyolo.config import DistillSettings
 
@@ -19,12 +19,17 @@ class Distillation:
 
     Attributes:
         settings: Scheme, method, weight and its course.
-        teacher: Checkpoint, for the scheme that asks it at every step.
+        kind: Who is asked at every step: a frozen teacher if there is one; the average of the student's own weights; a
+            peer that learns beside it; or nobody, and the student's deeper levels teach its shallower ones.
+        teacher: Checkpoint of the frozen teacher.
         class_map: Teacher class id -> the student's.
         hearsay: For the cached scheme: training image's file name -> what the teacher said of it.
+        generations: Facts of the students before this one, each the teacher of the next.
     """
 
     settings: DistillSettings
+    kind: Literal["frozen", "ema", "mutual", "deep"] = "frozen"
     teacher: Path | None = None
     class_map: Mapping[int, int] = field(default_factory=dict)
     hearsay: Mapping[str, Hearsay] = field(default_factory=dict)
+    generations: Sequence[Mapping[str, Any]] = ()

@@ -40,8 +40,8 @@ class Schedule:
 class Balance:
     """The distillation weight that gives the gradients of teacher and task a wanted ratio.
 
-    Both gradients are taken with respect to the head's outputs. While they point apart, the teacher's voice is
-    lowered: the weight is multiplied by 1 + cosine, never below a quarter.
+    Both gradients are taken with respect to the maps that enter the head. While they point apart, the teacher's voice
+    is lowered: the weight is multiplied by 1 + cosine, never below a quarter.
 
     Args:
         ratio: Wanted length of the weighted distillation gradient as a share of the task's.

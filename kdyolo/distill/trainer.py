@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-import json
 import threading
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 from ultralytics.utils.torch_utils import unwrap_model
 
-from kdyolo.distill import carry, registry
+from kdyolo.distill import carry, preflight, registry
 from kdyolo.distill.criterion import DistillLoss
-from kdyolo.distill.outputs import HeadOutput
+from kdyolo.distill.inside import DeepToShallow
 from kdyolo.distill.plan import Distillation
+from kdyolo.distill.preflight import Preflight
 from kdyolo.distill.schedule import Balance, Schedule
+from kdyolo.distill.teachers import AveragedTeacher, FrozenTeacher, Peer, Teacher
 from kdyolo.engine import checkpoints
 from kdyolo.engine.job import TrainJob
 from kdyolo.engine.trainer import Trainer
-from kdyolo.errors import ConfigError
 from kdyolo.progress import Progress
-from kdyolo.storage import write_json
 
+_PEER = 1_000_003
+"""Added to the seed for the other one of two students."""
+_OF_GENERATIONS = ("val_mAP50_95", "train_seconds", "epochs")
 _LOOK_EVERY = 4
 """Steps between two comparisons of gradients after the weight has been found; before, every step is looked at."""
 
@@ -30,9 +31,7 @@ _LOOK_EVERY = 4
 class DistillTrainer(Trainer):
     """A `Trainer` whose student hears a teacher beside its labels.
 
-    The student is a stock model here too. A teacher that is asked at every step hangs on the trainer, not on the
-    student, so that neither optimiser nor averaging nor checkpoints see it; adapters are plain convolutions on the
-    student, which the final checkpoint lacks.
+    The student is a stock model here too; adapters are plain convolutions on it, which the final checkpoint lacks.
     """
 
     def __init__(
@@ -44,28 +43,47 @@ class DistillTrainer(Trainer):
         stop: threading.Event,
     ) -> None:
         self.distillation, settings = distillation, distillation.settings
-        self.teacher: Any = checkpoints.load(distillation.teacher)[0] if distillation.teacher else None
+        self.teacher: Teacher | None = None
         self.balance = Balance(settings.ratio) if settings.weight == "auto" else None
         super().__init__(overrides, job, progress, stop)
         tail = int(self.args.close_mosaic) if settings.until_tail else 0
         weight = 1.0 if settings.weight == "auto" else settings.weight
+        self.preflight: Preflight | None = None
+        self.add_callback("on_train_start", DistillTrainer._look_ahead)
         self.schedule = Schedule(weight, settings.schedule, job.settings.epochs, settings.warmup_epochs, tail)
 
     def get_model(self, cfg: Any = None, weights: Any = None, verbose: bool = True) -> Any:
-        """The student as it would be without a teacher, then its adapters."""
+        """The student as it would be without a teacher, then its adapters; and the teacher."""
         model = super().get_model(cfg, weights, verbose)
-        head = model.model[-1]
-        ours = _channels(model)
-        theirs = ours if self.teacher is None else _channels(self.teacher)
-        method = self.distillation.settings.method
-        self.methods = registry.build(method, ours, theirs, head.nc, head.reg_max, self.job.seed)
-        convolutions = [module for module in self.methods.modules() if isinstance(module, nn.Conv2d)]
-        if convolutions:
-            adapters = nn.ModuleList(convolutions)
-            if self.resume and weights is not None:
-                adapters.load_state_dict(getattr(weights, checkpoints.ADAPTERS).state_dict())
-            setattr(model, checkpoints.ADAPTERS, adapters)
+        frozen = self.distillation.teacher
+        loaded = checkpoints.load(frozen)[0] if frozen else None
+        if loaded is not None:
+            self.teacher = FrozenTeacher(loaded, self.distillation.class_map, model.model[-1].nc)
+        self.methods = self._add_methods(model, loaded or model, self.job.seed)
+        if self.distillation.kind == "ema":
+            self.teacher = AveragedTeacher()
+        elif self.distillation.kind == "mutual":
+            self.teacher = self._peer(cfg, weights)
         return model
+
+    def _add_methods(self, model: Any, teacher: Any, seed: int) -> nn.Module:
+        """What a model learns by; the convolutions of it become part of the model."""
+        if self.distillation.kind == "deep":
+            return DeepToShallow()
+        head = model.model[-1]
+        method, ours, theirs = self.distillation.settings.method, _channels(model), _channels(teacher)
+        methods = registry.build(method, ours, theirs, head.nc, head.reg_max, seed)
+        convolutions = [module for module in methods.modules() if isinstance(module, nn.Conv2d)]
+        if convolutions:
+            setattr(model, checkpoints.ADAPTERS, nn.ModuleList(convolutions))
+        return methods
+
+    def _peer(self, cfg: Any, weights: Any) -> Peer:
+        seed = self.job.seed + _PEER
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed)
+            model = super().get_model(cfg, None if self.resume else weights, verbose=False)
+        return Peer(model, self._add_methods(model, model, seed))
 
     def build_dataset(self, img_path: str, mode: str = "train", batch: int | None = None) -> Any:
         """The view as a data set; with the cached scheme what the teacher said goes with the labels."""
@@ -74,42 +92,64 @@ class DistillTrainer(Trainer):
             carry.attach(dataset, self.distillation.hearsay, len(self.job.class_names))
         return dataset
 
+    def build_optimizer(self, model: Any, **recipe: Any) -> torch.optim.Optimizer:
+        """As the base class does; a peer gets one of the same recipe."""
+        self.optimizer_recipe = recipe
+        return super().build_optimizer(model, **recipe)
+
+    def resume_training(self, ckpt: dict[str, Any] | None) -> None:
+        """As the base class does, when the teacher is there to take its own state back."""
+        self.criterion = DistillLoss(unwrap_model(self.model), self.methods)
+        if self.teacher is not None:
+            self.teacher.prepare(self)
+            self.criterion.reply = self.teacher.listen
+        self.criterion.own = self.distillation.kind == "deep"
+        super().resume_training(ckpt)
+
     def _setup_train(self) -> None:
         super()._setup_train()
-        for model in (self.model, self.ema.ema):
-            student = unwrap_model(model)
-            student.criterion = DistillLoss(student, self.methods if model is self.model else None)
-        self.criterion: DistillLoss = unwrap_model(self.model).criterion
-        if self.teacher is not None:
-            self._prepare_teacher()
-        if self.balance is not None and self.resume and self._balance_file.is_file():
-            self.balance.restore(json.loads(self._balance_file.read_text()))
+        unwrap_model(self.model).criterion = self.criterion
+        average = unwrap_model(self.ema.ema)
+        average.criterion = DistillLoss(average, None)
 
-    def _prepare_teacher(self) -> None:
-        student, teacher = unwrap_model(self.model).model[-1], self.teacher.model[-1]
-        if (student.stride.tolist(), student.reg_max) != (teacher.stride.tolist(), teacher.reg_max):
-            raise ConfigError("Teacher and student have different grids.", "Both must be YOLOv5 (u) models.")
-        dtype = torch.float32
-        if self.amp:
-            dtype = torch.bfloat16 if self.cpu_bf16 or self.precision == "bf16" else torch.float16
-        self.teacher = self.teacher.fuse(verbose=False).eval().requires_grad_(False)
-        self.teacher = self.teacher.to(self.device, dtype, memory_format=torch.channels_last)
-        self.teacher.model[-1].training = True  # raw outputs, not decoded boxes
-        names = range(len(self.job.class_names))
-        given = self.distillation.class_map or {i: i for i in names}
-        self.sources = [sorted(theirs for theirs, ours in given.items() if ours == i) for i in names]
+    def more_state(self) -> dict[str, Any]:
+        """The balance of gradients, and the teacher where it changes."""
+        self._take_note()
+        return {
+            "balance": self.balance.state() if self.balance else {},
+            "teacher": self.teacher.state() if self.teacher else {},
+        }
+
+    def restore_more(self, held: dict[str, Any]) -> None:
+        """Take back what `more_state` gave."""
+        if self.balance and held["balance"]:
+            self.balance.restore(held["balance"])
+        if self.teacher and held["teacher"]:
+            self.teacher.restore(held["teacher"])
 
     def preprocess_batch(self, batch: dict[str, Any]) -> dict[str, Any]:
         """As the base class does; a teacher sees the very same pixels."""
-        batch = super().preprocess_batch(batch)
-        if self.teacher is not None and self._listens():
-            dtype = next(self.teacher.parameters()).dtype
-            with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
-                raw = self.teacher(batch["img"].to(dtype))
-            strides = self.teacher.model[-1].stride.tolist()
-            batch["kd_teacher"] = HeadOutput.from_raw(raw, strides).select(self.sources).float()
+        batch = self.with_answer(batch, asked=self._listens())
         self._set_weight()
         return batch
+
+    def with_answer(self, batch: dict[str, Any], asked: bool) -> dict[str, Any]:
+        """A batch of the loader made ready, with what the teacher says of it where it is asked or must be."""
+        batch = super().preprocess_batch(batch)
+        if self.teacher is not None and (asked or self.teacher.must_answer):
+            batch["kd_teacher"] = self.teacher.answer(batch["img"])
+        return batch
+
+    def _look_ahead(self) -> None:
+        """Before the first step, in each process of a distributed training."""
+        if self.distillation.settings.weight:
+            self.preflight = preflight.look(self)
+
+    def optimizer_step(self) -> None:
+        """Step, the teacher first where it learns as well: both have heard each other by now."""
+        if self.teacher is not None:
+            self.teacher.step(self)
+        super().optimizer_step()
 
     def _listens(self) -> bool:
         """Whether the teacher has a say in this step."""
@@ -143,21 +183,17 @@ class DistillTrainer(Trainer):
             told |= {"kd_gradient_ratio": round(share, 6), "kd_gradient_cosine": round(self.balance.cosine, 6)}
         super().save_metrics({**metrics, **told})
 
-    def save_model(self) -> bool:
-        """As the base class does, after the balance of gradients, which a resumed training goes on with."""
-        if self.balance is not None:
-            write_json(self._balance_file, self.balance.state())
-        return super().save_model()
-
-    @property
-    def _balance_file(self) -> Path:
-        return Path(self.save_dir) / "weights" / "balance.json"
-
     def facts(self) -> dict[str, Any]:
         """What the stage record keeps, with the method."""
         settings = self.distillation.settings
         told = {"scheme": settings.scheme, "method": settings.method, "kd_weight": settings.weight}
-        return {**super().facts(), **told}
+        found = {**super().facts(), **told}
+        if self.preflight is not None:
+            found["preflight"] = self.preflight.to_json()
+        if before := self.distillation.generations:
+            found["generations"] = [{name: facts[name] for name in _OF_GENERATIONS} for facts in before]
+            found["train_seconds"] += sum(facts["train_seconds"] for facts in before)
+        return found
 
 
 def _channels(model: Any) -> list[int]:

@@ -18,7 +18,7 @@ import ultralytics.engine.trainer
 from ultralytics.models.yolo.detect import DetectionTrainer, DetectionValidator
 from ultralytics.utils.torch_utils import unwrap_model
 
-from kdyolo.engine import checkpoints, environment
+from kdyolo.engine import checkpoints, environment, state
 from kdyolo.engine.job import TrainJob
 from kdyolo.engine.precision import Fp32DetectionLoss, decoding_in_fp32
 from kdyolo.engine.suppression import suppress
@@ -39,6 +39,7 @@ class Trainer(DetectionTrainer):  # type: ignore[misc] # the base is untyped
 
     model: Any
     amp: bool
+    optimizer: Any
     last: Path
     best: Path
     best_fitness: float
@@ -157,17 +158,20 @@ class Trainer(DetectionTrainer):  # type: ignore[misc] # the base is untyped
     def save_model(self) -> bool:
         """Save so that a crash at any moment leaves a checkpoint that loads.
 
-        Files are written under temporary names, synced and renamed, the best one first. An epoch that is trained again
+        What a resumed training needs lies beside it, see `state`, so the checkpoint has no optimiser. Files are written
+        under temporary names, synced and renamed, the state and the best one first. An epoch that is trained again
         takes its place only if it is better, see `resume_training`. The best one is a second name of the same file, for
         no file is ever written to under its final name.
         """
         last, best = self.last, self.best
         new_last, new_best = last.with_name(".last.pt.tmp"), best.with_name(".best.pt.tmp")
         self.last, self.best = new_last, Path(os.devnull)
+        optimizer, self.optimizer = self.optimizer, _NoOptimizer()
         try:
             saved: bool = super().save_model()
         finally:
-            self.last, self.best = last, best
+            self.last, self.best, self.optimizer = last, best, optimizer
+        state.save(self, last.parent)
         with new_last.open("rb+") as file:
             os.fsync(file.fileno())
         new_best.unlink(missing_ok=True)  # left by a crash
@@ -203,6 +207,21 @@ class Trainer(DetectionTrainer):  # type: ignore[misc] # the base is untyped
                 best = ckpt
             self.best_fitness = float(best["train_metrics"]["fitness"])
 
+    def _load_checkpoint_state(self, ckpt: dict[str, Any]) -> None:
+        """As ultralytics does, but weights and moments in full precision; also after a loss that was not finite."""
+        super()._load_checkpoint_state({**ckpt, "optimizer": None})
+        try:
+            state.restore(self, self.wdir, ckpt["epoch"])
+        except checkpoints.DamagedFileError as error:
+            self.progress.warn(f"{error.message} The training goes on from its averaged weights.")
+
+    def more_state(self) -> dict[str, Any]:
+        """What else a resumed training needs: plain data and tensors."""
+        return {}
+
+    def restore_more(self, held: dict[str, Any]) -> None:
+        """Take back what `more_state` gave."""
+
     def save_metrics(self, metrics: dict[str, Any]) -> None:
         """Add a row to ``results.csv``, with the optimiser steps so far."""
         self.steps_of_epochs = self.optimizer_steps
@@ -237,6 +256,7 @@ class Trainer(DetectionTrainer):  # type: ignore[misc] # the base is untyped
 
     def _on_epoch_start(self) -> None:
         self.optimizer_steps = self.steps_of_epochs  # an epoch may be redone after its loss was not finite
+        state.begin_epoch(self.job.seed, self.epoch, self.nan_recovery_attempts, self.train_loader)
 
     def _on_start(self) -> None:
         self.train_time_start -= self.seconds_before
@@ -260,6 +280,13 @@ class Trainer(DetectionTrainer):  # type: ignore[misc] # the base is untyped
             "mAP50-95": self.metrics["metrics/mAP50-95(B)"],
         }
         self.progress.update(self.batches_done, epoch=f"{self.epoch + 1}/{self.epochs}", **self.headline)
+
+
+class _NoOptimizer:
+    """Stands for the optimiser while ultralytics saves; with it the checkpoint would be three times as large."""
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"state": {}}
 
 
 def _second_name(file: Path, name: Path) -> None:

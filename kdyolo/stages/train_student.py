@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import functools
-import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from kdyolo.config import Config
 from kdyolo.errors import ConfigError
 from kdyolo.stages.base import Stage, StageContext, StageResult, fingerprint
+from kdyolo.stages.teaching import distillation, lessons_of
 from kdyolo.stages.training import Lesson, check_training, repeat, train_on
-from kdyolo.storage import RunDir, read_class_map, sha256_file
+from kdyolo.storage import RunDir
 
 if TYPE_CHECKING:
-    from kdyolo.datasets.view import ViewImage
-    from kdyolo.distill.carry import Hearsay
     from kdyolo.distill.plan import Distillation
-    from kdyolo.distill.soft_labels import SoftLabels
 
 
 def _inputs(config: Config) -> dict[str, str]:
@@ -73,52 +68,9 @@ def train_student(context: StageContext) -> StageResult:
         Interrupted: Stopped by the user; finished epochs are kept.
     """
     labels, scheme = context.config.student_labels, context.config.distill.scheme
-    lessons = _lessons(context, labels)
-    distil = None if scheme == "labels" else functools.partial(_distillation, context, lessons)
+    lessons = lessons_of(context, labels)
+    distil = None if scheme == "labels" else functools.partial(distillation, context, lessons)
     return _train(context, "student", lessons, labels, distil)
-
-
-def _distillation(context: StageContext, lessons: Sequence[Lesson], files: Sequence[Path]) -> Distillation:
-    """What the student hears of its teacher, with the soft labels under the names of its own training images."""
-    from kdyolo.distill.plan import Distillation
-
-    run, settings = context.run, context.config.distill
-    if settings.scheme == "online-teacher":
-        teacher = run.stage("teacher")
-        return Distillation(settings, teacher / "best.pt", read_class_map(teacher / "classes.json"))
-    return Distillation(settings, hearsay=_hearsay(context, lessons, files))
-
-
-def _hearsay(context: StageContext, lessons: Sequence[Lesson], files: Sequence[Path]) -> dict[str, Hearsay]:
-    from kdyolo.distill.carry import Hearsay
-    from kdyolo.pseudo.thresholds import doubtful
-
-    thresholds, soft = _thresholds(context), _soft_labels(context, {lesson.name: lesson.image for lesson in lessons})
-    hearsay = {}
-    for lesson, file in zip(lessons, files, strict=True):
-        if (said := soft.get(lesson.name)) is not None:
-            ignored = doubtful(said.probs, thresholds) if lesson.unlabelled else np.zeros(len(said.probs), dtype=bool)
-            hearsay[file.name] = Hearsay(said, ignored)
-    return hearsay
-
-
-def _soft_labels(context: StageContext, images: Mapping[str, Path]) -> dict[str, SoftLabels]:
-    from kdyolo.datasets.view import load_view
-    from kdyolo.distill.soft_labels import FILE, Origin, read_soft_labels
-
-    config, run = context.config, context.run
-    origin = Origin(
-        sha256_file(run.stage("teacher") / "best.pt"),
-        config.pseudo.imgsz or config.teacher.imgsz,
-        load_view(run.stage("split")).names,
-    )
-    return read_soft_labels(run.stage("pseudo") / FILE, origin, {n: sha256_file(p) for n, p in images.items()})
-
-
-def _thresholds(context: StageContext) -> list[float]:
-    """Score from which a box of each class is a label, in the order of the classes."""
-    held = json.loads((context.run.stage("pseudo") / "thresholds.json").read_text(encoding="utf-8"))
-    return [float(score) for score in held.values()]
 
 
 def train_baseline(context: StageContext) -> StageResult:
@@ -127,49 +79,8 @@ def train_baseline(context: StageContext) -> StageResult:
     Where the student also learns from unlabelled images, the control sees its own images again as often as it takes
     to make its epochs equally long.
     """
-    length = len(_lessons(context, context.config.student_labels))
-    return _train(context, "baseline", repeat(_lessons(context, "gt"), length, context.config.seed), "gt")
-
-
-def _lessons(context: StageContext, labels: str) -> list[Lesson]:
-    """Training images with the labels asked for: `pseudo`, `gt`, `gt+pool` or `gt+pseudo`.
-
-    Images the teacher could not read are left out of every variant, so that all arms see the same ones.
-    """
-    from kdyolo.datasets.view import load_view, verify_view
-
-    run = context.run
-    view = load_view(run.stage("split"))
-    verify_view(view, ("train", "val", "pool"))
-    run.require("pseudo")
-    teacher_labels = run.stage("pseudo") / "labels"
-    lessons = []
-    for image in view.splits["train"]:
-        theirs = teacher_labels / "train" / image.label.name
-        if theirs.exists():
-            text = _label_text(image, theirs, labels)
-            lessons.append(Lesson(image.image, text, f"train/{image.image.name}", labels == "pseudo"))
-    if labels == "gt":
-        return lessons
-    pool = [image.image for image in view.splits["pool"]]
-    for path in [*pool, *sorted((run.stage("pseudo") / "images" / "pool").glob("*"))]:
-        theirs = teacher_labels / "pool" / f"{path.stem}.txt"
-        if theirs.exists():
-            lessons.append(Lesson(path, theirs.read_text(encoding="utf-8"), f"pool/{path.name}", unlabelled=True))
-    return lessons
-
-
-def _label_text(image: ViewImage, theirs: Path, labels: str) -> str:
-    from kdyolo.boxes import xywh_to_xyxy, xyxy_to_xywh
-    from kdyolo.datasets.formats.labels import label_text, read_labels
-    from kdyolo.pseudo.merge import add_to_truth
-
-    if labels != "gt+pseudo":
-        return (theirs if labels == "pseudo" else image.label).read_text(encoding="utf-8")
-    (truth_cls, truth), (found_cls, found) = read_labels(image.label), read_labels(theirs)
-    # Boxes are shares of one image, so their overlaps are those of the pixel boxes.
-    cls, xyxy = add_to_truth(truth_cls, xywh_to_xyxy(truth), found_cls, xywh_to_xyxy(found))
-    return label_text(cls, xyxy_to_xywh(xyxy))
+    length = len(lessons_of(context, context.config.student_labels))
+    return _train(context, "baseline", repeat(lessons_of(context, "gt"), length, context.config.seed), "gt")
 
 
 def _train(

@@ -124,6 +124,7 @@ def train_model(
     settings: TrainSettings,
     images: Path,
     distillation: Distillation | None = None,
+    part: str = "",
 ) -> dict[str, Any]:
     """Train in the stage's folder, validated on the validation split; leaves ``best.pt`` and ``results.csv``.
 
@@ -133,6 +134,7 @@ def train_model(
         settings: Of the model.
         images: Training images; their labels lie as ultralytics looks for them.
         distillation: What the model hears of a teacher beside its labels.
+        part: Train in this folder of the stage's folder instead: the model is not yet what the stage is to leave.
 
     Returns:
         Facts for the record.
@@ -149,7 +151,7 @@ def train_model(
 
     config, view = context.config, load_view(context.run.stage("split"))
     job = TrainJob(
-        folder=context.run.stage(stage),
+        folder=context.run.stage(stage) / part,
         train=images,
         val=view.folder / "images" / "val",
         class_names=view.names,
@@ -157,7 +159,7 @@ def train_model(
         start=checkpoints.starting_point(settings, config.runtime.offline, settings.section),
         seed=config.seed,
         runtime=config.runtime,
-        title=f"{stage} {settings.model}",
+        title=f"{stage} {settings.model}{f' ({part})' if part else ''}",
         log=context.run.log,
     )
     make = None if distillation is None else _listening(distillation)

@@ -162,5 +162,11 @@ def test_the_oldest_are_forgotten(file, tmp_path, monkeypatch):
             cache.remember([(path, "a stamp", check_image(path, AUDIT))])
             cache.remember_audit(str(day), [day])
     with CheckCache(AUDIT, file) as cache:
-        assert [check is not None for check in cache.of_files(paths, ["a stamp"] * 5)] == [False, False, True, True, True]
+        assert [check is not None for check in cache.of_files(paths, ["a stamp"] * 5)] == [
+            False,
+            False,
+            True,
+            True,
+            True,
+        ]
         assert [cache.audit(str(day)) for day in range(5)] == [None, None, None, None, [4]]

@@ -3,6 +3,7 @@
 import shutil
 import signal
 import threading
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -104,7 +105,8 @@ def test_one_row_an_epoch(whole):
 
 def test_nothing_temporary_stays(whole):
     names = {p.name for p in whole.best.parent.parent.rglob("*") if p.is_file()}
-    assert names <= {"args.yaml", "best.pt", "initial.sha256", "last-good.pt", "last.pt", "results.csv"}
+    checkpoints = {"best.pt", "last-good.pt", "last.pt", "state-1.pt", "state-2.pt"}
+    assert names <= {"args.yaml", "initial.sha256", "results.csv"} | checkpoints
 
 
 def test_one_changed_label_changes_the_record_and_the_weights(whole, view, job, tmp_path):
@@ -144,7 +146,6 @@ def test_the_stripped_best_is_a_stock_checkpoint(whole, tmp_path):
     saved = torch.load(tmp_path / "best.pt", weights_only=False)
     assert saved["optimizer"] is None
     assert saved["ema"] is None
-    assert (tmp_path / "best.pt").stat().st_size < whole.best.stat().st_size / 2
     assert same_weights(tmp_path / "best.pt", whole.best)
 
 
@@ -174,6 +175,37 @@ def test_a_stopped_training_goes_on_even_after_a_move(whole, job, tmp_path):
     for fact in ("initial_sha256", "optimizer_steps", "labels_sha256", "epochs", "images"):
         assert outcome.facts[fact] == whole.facts[fact], fact
     assert pd.read_csv(outcome.results)["time"].is_monotonic_increasing
+    assert same_weights(outcome.best.with_name("last.pt"), whole.best.with_name("last.pt"))
+    figures = [pd.read_csv(o.results).drop(columns="time") for o in (outcome, whole)]
+    assert figures[0].equals(figures[1])
+
+
+def test_without_its_state_a_training_goes_on_from_the_average(job, whole):
+    again = job(epochs=3)
+    with pytest.raises(Interrupted):
+        train(again, stop_after(2 * (STEPS + 1) + 2))
+    cut(again.folder / "weights" / "state-1.pt")
+    notes = tiny.Notes()
+    outcome = train(again, notes)
+    assert "goes on from its averaged weights" in notes.warnings[0]
+    assert epochs_of(outcome) == [1, 2, 3]
+    assert not same_weights(outcome.best.with_name("last.pt"), whole.best.with_name("last.pt"))
+
+
+def test_mosaics_from_disk_go_on_alike_as_well(job, monkeypatch):
+    """With images too many for memory, mosaics are made of those seen last."""
+    from kdyolo.engine import trainer
+
+    monkeypatch.setattr(trainer.psutil, "virtual_memory", lambda: SimpleNamespace(total=1))
+    whole = train(job(epochs=2), Silent())
+    assert whole.facts["cached"] is False
+    weights = weights_of(whole.best.with_name("last.pt"))
+    shutil.rmtree(whole.best.parent)
+    with pytest.raises(Interrupted):
+        train(job(epochs=2), stop_after(STEPS + 3))
+    outcome = train(job(epochs=2), Silent())
+    again = weights_of(outcome.best.with_name("last.pt"))
+    assert all(torch.equal(value, again[name]) for name, value in weights.items())
 
 
 def test_stopped_before_the_first_epoch_is_done(job, whole):
@@ -270,7 +302,8 @@ def test_what_a_crash_left_of_best_is_not_taken_for_it(tmp_path, monkeypatch):
     from kdyolo.engine.trainer import DetectionTrainer, Trainer
 
     trainer = object.__new__(Trainer)
-    trainer.last, trainer.best = tmp_path / "last.pt", tmp_path / "best.pt"
+    monkeypatch.setattr("kdyolo.engine.state.save", lambda *arguments: None)
+    trainer.optimizer, trainer.last, trainer.best = None, tmp_path / "last.pt", tmp_path / "best.pt"
     trainer.best_fitness, trainer.fitness = 0.5, 0.4
     (tmp_path / "best.pt").write_bytes(b"best of epoch 1")
     (tmp_path / ".best.pt.tmp").write_bytes(b"half of epoch 2")
@@ -298,7 +331,8 @@ def test_the_best_of_an_epoch_survives_the_epochs_after_it(tmp_path, monkeypatch
     if not links:
         monkeypatch.setattr(module.os, "link", no_link)
     trainer = object.__new__(module.Trainer)
-    trainer.last, trainer.best = tmp_path / "last.pt", tmp_path / "best.pt"
+    monkeypatch.setattr("kdyolo.engine.state.save", lambda *arguments: None)
+    trainer.optimizer, trainer.last, trainer.best = None, tmp_path / "last.pt", tmp_path / "best.pt"
     trainer.best_fitness = 0.4
     for epoch, fitness in enumerate([0.4, 0.3, 0.2]):
         text = f"epoch {epoch}".encode()

@@ -20,7 +20,12 @@ def start(run, source, tmp_path):
 
     def launch(*arguments, limit=None, **environment):
         command = [sys.executable, fake_chain.__file__, "run", str(source), "--run", str(run.root), *arguments]
-        bound = (lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))) if limit else None
+
+        def bound():
+            if limit:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # a test run in the background hands on that it ignores it
+
         process = subprocess.Popen(
             command,
             env={**os.environ, **environment},

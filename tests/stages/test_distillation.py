@@ -23,6 +23,10 @@ SCHEMES = {
         "distill.method": "response+cwd:0.5",
         "student.labels": "gt",
     },
+    "born-again": {"distill.scheme": "self"},
+    "ema": {"distill.scheme": "self", "distill.self_teacher": "ema"},
+    "deep": {"distill.scheme": "self", "distill.self_teacher": "deep"},
+    "mutual": {"distill.scheme": "mutual", "distill.method": "response+at"},
 }
 LOUD = {"distill.warmup_epochs": 0, "distill.schedule": "constant", "distill.until_tail": False}
 
@@ -66,7 +70,7 @@ def test_only_what_it_hears_tells_it_from_others(student, undistilled):
     for fact in ("initial_sha256", "optimizer_steps", "images", "labels_sha256"):
         assert record.facts[fact] == plain.facts[fact], fact
     assert not equal(weights(run, "student"), weights(other, stage))
-    assert record.facts["scheme"] in SCHEMES
+    assert record.facts["scheme"] in ("cached", "online-teacher", "self", "mutual")
 
 
 def test_the_loss_of_every_epoch_is_in_the_table(student):
@@ -110,16 +114,76 @@ def test_the_weight_may_find_itself(run, monkeypatch):
     assert table["kd_gradient_cosine"].between(-1, 1).all()
 
 
-def test_an_interrupted_distillation_goes_on_with_its_adapters(run):
-    settings = {**SCHEMES["online-teacher"], **LOUD, "student.epochs": 3}
+@pytest.mark.parametrize("name", ["cached", "online-teacher", "ema", "mutual"])
+def test_an_interrupted_distillation_ends_as_if_it_had_not_been(run, tmp_path, name):
+    settings = {**SCHEMES[name], **LOUD, "student.epochs": 3, "distill.weight": "auto"}
+    whole = tiny.copy_run(run.root, tmp_path / "whole")
+    api.train_student(whole.root, settings=settings)
     stop = tiny.Notes(on_update=lambda: _interrupt_once(stop))
     with pytest.raises(Interrupted):
         api.train_student(run.root, settings=settings, progress=stop)
-    left = checkpoints.load(run.stage("student") / "weights" / "last.pt")[0]
-    assert sum(p.numel() for p in getattr(left, checkpoints.ADAPTERS).parameters()) > 0
     record = api.train_student(run.root)
     assert record.facts["epochs"] == 3
-    assert (pd.read_csv(run.stage("student") / "results.csv")["train/kd_loss"] > 0).all()
+    assert equal(weights(run, "student"), weights(whole, "student"))
+    tables = [pd.read_csv(r.stage("student") / "results.csv").drop(columns="time") for r in (run, whole)]
+    assert tables[0].equals(tables[1])
+
+
+def test_a_peer_is_another_one_and_learns(run, monkeypatch):
+    from kdyolo.distill.teachers import Peer
+
+    seen = []
+    step = Peer.step
+
+    def watched(self, trainer):
+        before = [p.detach().clone() for p in self.model.parameters()]
+        step(self, trainer)
+        moved = [not torch.equal(a, b) for a, b in zip(before, self.model.parameters(), strict=True)]
+        seen.append((sum(moved) / len(moved), trainer.model.model[0].conv.weight.detach().clone()))
+        assert not torch.equal(self.model.model[0].conv.weight, seen[-1][1])
+
+    monkeypatch.setattr(Peer, "step", watched)
+    record = api.train_student(run.root, settings={**SCHEMES["mutual"], **LOUD})
+    assert len(seen) == record.facts["optimizer_steps"]
+    assert all(share > 0.9 for share, _ in seen[1:])
+
+
+def test_two_students_that_start_alike_are_refused(run, lively):
+    settings = {**SCHEMES["mutual"], "student.from_scratch": False, "student.weights": str(lively)}
+    with pytest.raises(ConfigError, match="start from the same weights"):
+        api.train_student(run.root, settings=settings)
+
+
+def test_the_average_of_itself_is_what_it_was(run, monkeypatch):
+    from kdyolo.distill.teachers import AveragedTeacher
+
+    gaps = []
+    step = AveragedTeacher.step
+
+    def watched(self, trainer):
+        now = trainer.model.state_dict()["model.0.conv.weight"].detach().clone()
+        before = self.model.state_dict()["model.0.conv.weight"].detach().clone()
+        step(self, trainer)
+        keep = min(1 - 1 / (self.steps + 1), 0.999)
+        after = self.model.state_dict()["model.0.conv.weight"]
+        gaps.append(float((after - keep * before - (1 - keep) * now).abs().max()))
+
+    monkeypatch.setattr(AveragedTeacher, "step", watched)
+    api.train_student(run.root, settings={**SCHEMES["ema"], **LOUD})
+    assert len(gaps) == 12
+    assert max(gaps) < 1e-6
+
+
+def test_each_generation_is_taught_by_the_one_before(run, control):
+    settings = {"distill.scheme": "self", "distill.generations": 2, **LOUD}
+    record = api.train_student(run.root, settings=settings)
+    assert len(record.facts["generations"]) == 2
+    assert record.facts["train_seconds"] > sum(g["train_seconds"] for g in record.facts["generations"])
+    folder, (first, _) = run.stage("student"), control
+    held = [checkpoints.load(folder / part / "best.pt")[0].state_dict() for part in ("generation-0", "generation-1")]
+    assert equal(held[0], weights(first, "baseline"))  # the first one has no teacher: it is the control
+    assert not equal(held[0], held[1])
+    assert not equal(held[1], weights(run, "student"))
 
 
 def _interrupt_once(notes):

@@ -29,9 +29,11 @@ INFO = MethodInfo(
 
 def loss(student: HeadOutput, teacher: HeadOutput) -> Tensor:
     """The term of a batch; the student's maps have the teacher's channels already."""
+    import torch
+
     from kdyolo.distill import maths
 
-    best = maths.probabilities(teacher).amax(1).split(teacher.levels(), 1)
+    best = torch.split(maths.probabilities(teacher).amax(1), teacher.levels(), 1)
     terms = []
     for (z, y), q in zip(maths.level_pairs(student, teacher), best, strict=True):
         gap = (z - y).square().mean(1).flatten(1)

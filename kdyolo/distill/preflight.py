@@ -1,0 +1,158 @@
+"""One real batch before a distillation: does the teacher's word reach the student, and what will the training cost?"""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from ultralytics.utils.torch_utils import autocast, unwrap_model
+
+from kdyolo.errors import StageError
+
+if TYPE_CHECKING:
+    from kdyolo.distill.trainer import DistillTrainer
+
+BATCHES = 8
+"""Batches looked at before the teacher is said to have nothing to say; a small one may hold no object."""
+_SCALE = 1024.0  # against underflow of half-precision gradients
+
+
+@dataclass(frozen=True)
+class Preflight:
+    """What one batch showed.
+
+    Attributes:
+        kd_loss: Of the distillation, weight 1, an image.
+        gradient_ratio: Length of its gradient over that of the labels', both of all the student's parameters.
+        reached: Share of the student's parameter tensors that this gradient reaches, in [0, 1].
+        step_seconds: A training step with the teacher, without the optimiser's.
+        plain_step_seconds: The same without.
+        seconds: Of the whole training, by these steps; validation is not counted.
+        memory_mb: Most memory so far: of the device, or of the process on a CPU.
+    """
+
+    kd_loss: float
+    gradient_ratio: float
+    reached: float
+    step_seconds: float
+    plain_step_seconds: float
+    seconds: float
+    memory_mb: float
+
+    def to_json(self) -> dict[str, float]:
+        """Plain data, rounded."""
+        return {name: float(f"{value:.4g}") for name, value in asdict(self).items()}
+
+
+def look(trainer: DistillTrainer) -> Preflight:
+    """Take a batch through student and teacher, and leave both as they were.
+
+    Args:
+        trainer: Set up, not yet training.
+
+    Raises:
+        StageError: The distillation loss is not finite, 0 in all of the first `BATCHES`, or without gradient.
+    """
+    model = unwrap_model(trainer.model)
+    learners = [model, *(trainer.teacher.learners if trainer.teacher else ())]
+    held = [(value, value.clone()) for learner in learners for value in learner.buffers()]
+    model.train()
+    starts_equal = trainer.distillation.kind == "ema"  # it is its own teacher, which it does not differ from yet
+    try:
+        for batch in _batches(trainer):
+            seconds, loss = _step(trainer, batch, 1.0)
+            kd = float(loss[3].detach()) / len(batch["img"])
+            if not torch.isfinite(loss).all():
+                raise StageError(
+                    f"The distillation loss of the first batch is {kd}.",
+                    "Try --precision fp32, or another method: `kdyolo methods`.",
+                )
+            if kd > 0 or starts_equal:
+                return _judge(trainer, batch, seconds, loss, kd)
+    finally:
+        for value, before in held:
+            value.copy_(before)
+        for learner in learners:
+            learner.zero_grad(set_to_none=True)
+        trainer.train_loader.reset()
+    raise StageError(
+        f"The teacher has nothing to say about the first {BATCHES} batches: the distillation loss is 0.",
+        "Does it know these classes, and does it find anything? See pseudo/predictions.csv, or lower --conf.",
+    )
+
+
+def _judge(trainer: DistillTrainer, batch: dict[str, Any], seconds: float, loss: Tensor, kd: float) -> Preflight:
+    model = unwrap_model(trainer.model)
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    theirs, ours = (_gradients(part, parameters) for part in (loss[3], loss[:3].sum()))
+    lengths = [float(torch.stack([g.norm() for g in each if g is not None] or [loss.new_zeros(())]).norm())
+               for each in (theirs, ours)]  # fmt: skip
+    reached = sum(g is not None and bool(g.any()) for g in theirs) / len(parameters)
+    if trainer.distillation.kind != "ema" and not (reached and lengths[0] > 0):
+        raise StageError(
+            "The gradient of the distillation loss does not reach the student.",
+            "Choose another method: `kdyolo methods`.",
+        )
+    del loss, theirs, ours
+    with_teacher = min(seconds, _step(trainer, batch, 1.0, backward=True)[0])
+    plain = _step(trainer, batch, 0.0, backward=True)[0]
+    steps = len(trainer.train_loader) * (trainer.epochs - trainer.start_epoch)
+    return Preflight(
+        kd_loss=kd,
+        gradient_ratio=lengths[0] / lengths[1] if lengths[1] else 0.0,
+        reached=reached,
+        step_seconds=with_teacher,
+        plain_step_seconds=plain,
+        seconds=steps * with_teacher,
+        memory_mb=_memory(trainer),
+    )
+
+
+def _batches(trainer: DistillTrainer) -> list[dict[str, Any]]:
+    found = []
+    for batch in trainer.train_loader:
+        found.append(batch)
+        if len(found) == BATCHES:
+            break
+    return found
+
+
+def _step(trainer: DistillTrainer, raw: dict[str, Any], weight: float, backward: bool = False) -> tuple[float, Tensor]:
+    """Seconds of a forward pass (and with `backward` the one back), and the loss (4,)."""
+    model = unwrap_model(trainer.model)
+    device = trainer.device
+    _synchronise(device)
+    started = time.perf_counter()
+    trainer.criterion.weight, trainer.criterion.watch = weight, False
+    with autocast(torch.bfloat16 if trainer.args.amp == "bf16" else trainer.amp, device=device.type):
+        batch = trainer.with_answer(dict(raw), asked=weight > 0)
+        loss, _ = model(batch)
+    if backward:
+        (loss.sum() * _SCALE).backward()
+        model.zero_grad(set_to_none=True)
+    _synchronise(device)
+    return time.perf_counter() - started, loss
+
+
+def _gradients(loss: Tensor, parameters: list[Any]) -> list[Tensor | None]:
+    if not loss.requires_grad:
+        return [None] * len(parameters)
+    found = torch.autograd.grad(loss * _SCALE, parameters, retain_graph=True, allow_unused=True)
+    return [None if g is None else g.float() / _SCALE for g in found]
+
+
+def _synchronise(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _memory(trainer: DistillTrainer) -> float:
+    if trainer.device.type == "cuda":
+        return torch.cuda.max_memory_allocated(trainer.device) / 1e6
+    unit = 1.0 if sys.platform == "darwin" else 1024.0  # bytes there, KiB elsewhere
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6

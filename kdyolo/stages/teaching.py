@@ -1,0 +1,132 @@
+"""What a student is taught: its images with their labels, and what it hears of its teacher beside them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kdyolo.stages.base import StageContext
+from kdyolo.stages.training import Lesson, train_model
+from kdyolo.storage import read_class_map, sha256_file
+
+if TYPE_CHECKING:
+    from kdyolo.datasets.view import ViewImage
+    from kdyolo.distill.carry import Hearsay
+    from kdyolo.distill.plan import Distillation
+    from kdyolo.distill.soft_labels import SoftLabels
+
+
+def lessons_of(context: StageContext, labels: str) -> list[Lesson]:
+    """Training images with the labels asked for: `pseudo`, `gt`, `gt+pool` or `gt+pseudo`.
+
+    Images the teacher could not read are left out of every variant, so that all arms see the same ones.
+    """
+    from kdyolo.datasets.view import load_view, verify_view
+
+    run = context.run
+    view = load_view(run.stage("split"))
+    verify_view(view, ("train", "val", "pool"))
+    run.require("pseudo")
+    teacher_labels = run.stage("pseudo") / "labels"
+    lessons = []
+    for image in view.splits["train"]:
+        theirs = teacher_labels / "train" / image.label.name
+        if theirs.exists():
+            text = _label_text(image, theirs, labels)
+            lessons.append(Lesson(image.image, text, f"train/{image.image.name}", labels == "pseudo"))
+    if labels == "gt":
+        return lessons
+    pool = [image.image for image in view.splits["pool"]]
+    for path in [*pool, *sorted((run.stage("pseudo") / "images" / "pool").glob("*"))]:
+        theirs = teacher_labels / "pool" / f"{path.stem}.txt"
+        if theirs.exists():
+            lessons.append(Lesson(path, theirs.read_text(encoding="utf-8"), f"pool/{path.name}", unlabelled=True))
+    return lessons
+
+
+def _label_text(image: ViewImage, theirs: Path, labels: str) -> str:
+    from kdyolo.boxes import xywh_to_xyxy, xyxy_to_xywh
+    from kdyolo.datasets.formats.labels import label_text, read_labels
+    from kdyolo.pseudo.merge import add_to_truth
+
+    if labels != "gt+pseudo":
+        return (theirs if labels == "pseudo" else image.label).read_text(encoding="utf-8")
+    (truth_cls, truth), (found_cls, found) = read_labels(image.label), read_labels(theirs)
+    # Boxes are shares of one image, so their overlaps are those of the pixel boxes.
+    cls, xyxy = add_to_truth(truth_cls, xywh_to_xyxy(truth), found_cls, xywh_to_xyxy(found))
+    return label_text(cls, xyxy_to_xywh(xyxy))
+
+
+def distillation(context: StageContext, lessons: Sequence[Lesson], files: Sequence[Path]) -> Distillation:
+    """What the student hears of its teacher, with the soft labels under the names of its own training images."""
+    from kdyolo.distill.plan import Distillation
+
+    settings, teacher = context.config.distill, context.run.stage("teacher")
+    match settings.scheme, settings.self_teacher:
+        case "online-teacher", _:
+            class_map = read_class_map(teacher / "classes.json")
+            return Distillation(settings, teacher=teacher / "best.pt", class_map=class_map)
+        case "mutual", _:
+            return Distillation(settings, "mutual")
+        case "self", "born-again":
+            return _born_again(context, files[0].parent)
+        case "self", "ema":
+            return Distillation(settings, "ema")
+        case "self", "deep":
+            return Distillation(settings, "deep")
+    return Distillation(settings, hearsay=_hearsay(context, lessons, files))
+
+
+def _born_again(context: StageContext, images: Path) -> Distillation:
+    """Train the students that come before the last one, each the teacher of the next.
+
+    Furlanello et al., "Born Again Neural Networks", ICML 2018, section 3: model, labels and schedule are the same in
+    every generation; the first one has no teacher.
+    """
+    from kdyolo.distill.plan import Distillation
+
+    config, folder = context.config, context.run.stage("student")
+    so_far: list[dict[str, Any]] = []
+    teacher: Distillation | None = None
+    for generation in range(config.distill.generations):
+        part = f"generation-{generation}"
+        so_far.append(train_model(context, "student", config.student, images, teacher, part))
+        teacher = Distillation(config.distill, teacher=folder / part / "best.pt", generations=tuple(so_far))
+    assert teacher is not None
+    return teacher
+
+
+def _hearsay(context: StageContext, lessons: Sequence[Lesson], files: Sequence[Path]) -> dict[str, Hearsay]:
+    from kdyolo.distill.carry import Hearsay
+    from kdyolo.pseudo.thresholds import doubtful
+
+    thresholds, soft = _thresholds(context), _soft_labels(context, {lesson.name: lesson.image for lesson in lessons})
+    hearsay = {}
+    for lesson, file in zip(lessons, files, strict=True):
+        if (said := soft.get(lesson.name)) is not None:
+            ignored = doubtful(said.probs, thresholds) if lesson.unlabelled else np.zeros(len(said.probs), dtype=bool)
+            hearsay[file.name] = Hearsay(said, ignored)
+    return hearsay
+
+
+def _soft_labels(context: StageContext, images: Mapping[str, Path]) -> dict[str, SoftLabels]:
+    from kdyolo.datasets.view import load_view
+    from kdyolo.distill.soft_labels import FILE, Origin, read_soft_labels
+
+    config, run = context.config, context.run
+    origin = Origin(
+        sha256_file(run.stage("teacher") / "best.pt"),
+        config.pseudo.imgsz or config.teacher.imgsz,
+        load_view(run.stage("split")).names,
+    )
+    return read_soft_labels(run.stage("pseudo") / FILE, origin, {n: sha256_file(p) for n, p in images.items()})
+
+
+def _thresholds(context: StageContext) -> list[float]:
+    """Score from which a box of each class is a label, in the order of the classes."""
+    held = json.loads((context.run.stage("pseudo") / "thresholds.json").read_text(encoding="utf-8"))
+    return [float(score) for score in held.values()]

@@ -1,0 +1,214 @@
+"""Train many kinds of student alike, one after the other, and note how good each is.
+
+    python scripts/experiments/run.py screening --data bccd --out runs/experiments
+    python scripts/experiments/run.py confirmation --data bccd --data cards --out runs/experiments --arms A --arms B ...
+
+*screening*: every arm of arms.py once, seed 0. *confirmation*: the controls, native and the arms named, seeds 0, 1, 2.
+Both under three conditions: ``all`` labels; ``eighth``: one in eight labelled, the rest as pool, also for the teacher;
+``bought``: the student has one in eight, its teacher had all. Every finished student is a row of results.csv; what is
+there already is not trained again, so a stopped command is simply given again. `summarise.py` reads the table.
+
+Weights are kept in OUT/models, so that any figure can be measured again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import datetime
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from arms import ARMS, CONTROL, POOLED, Arm
+
+from kdyolo import api
+from kdyolo.config import load_config
+from kdyolo.datasets.view import load_view
+from kdyolo.engine import checkpoints, environment
+from kdyolo.engine.detector import Detector
+from kdyolo.evaluation.accuracy import evaluate
+from kdyolo.evaluation.splits import detect, truths
+from kdyolo.progress import Silent
+from kdyolo.storage import RunDir
+
+CONDITIONS = {"all": 1.0, "eighth": 0.125, "bought": 0.125}
+SEEDS = {"screening": (0,), "confirmation": (0, 1, 2)}
+COLUMNS = (
+    *("data", "condition", "arm", "seed", "val_mAP50_95", "test_mAP50", "test_mAP50_95", "images", "epochs"),
+    *("optimizer_steps", "train_seconds", "kd_weight_last", "teacher", "finished", "weights"),
+)
+
+
+class Experiment:
+    """One data set under one condition with one seed: a run whose student is trained again and again."""
+
+    def __init__(self, given: argparse.Namespace, data: Path, condition: str, seed: int) -> None:
+        self.given, self.data, self.condition, self.seed = given, data, condition, seed
+        self.out: Path = given.out / data.name
+        self.recipe = {
+            "data.source": str(data),
+            "split.repair": given.repair,
+            "runtime.offline": True,
+            "label_budgets": [],
+            **{
+                f"{role}.{key}": value
+                for role in ("teacher", "student")
+                for key, value in (
+                    *(("epochs", given.epochs), ("imgsz", given.imgsz), ("batch", given.batch)),
+                    ("from_scratch", True),
+                )
+            },
+            "teacher.model": given.teacher,
+        }
+
+    def teacher(self, kind: str) -> Path:
+        """The checkpoint of a kind of teacher; made if it is not there yet. The seed of all of them is 0."""
+        labelled = "all" if self.condition == "bought" else self.condition
+        if kind == "assistant":
+            return self._assistant()
+        run = RunDir(self.out / labelled / "teacher")
+        settings = {**self.recipe, "split.labels_fraction": CONDITIONS[labelled]}
+        api.split(self.data, run.root, settings=settings, resume=run.root.exists())
+        if kind == "random":
+            return self._random(load_view(run.stage("split")).names)
+        api.train_teacher(run.root, settings=settings, resume=True)
+        return run.stage("teacher") / "best.pt"
+
+    def _random(self, names: Sequence[str]) -> Path:
+        """A teacher with weights as they are drawn, seed 0."""
+        path = self.out / "random.pt"
+        if not path.is_file():
+            environment.harden()
+            torch.manual_seed(0)
+            model = checkpoints.build(self.given.teacher, len(names))
+            model.names = dict(enumerate(names))
+            model.args = {"task": "detect", "imgsz": self.given.imgsz}
+            held = {"epoch": -1, "model": model.half(), "ema": None, "optimizer": None, "train_args": model.args}
+            torch.save(held, path)
+        return path
+
+    def _assistant(self) -> Path:
+        """A yolov5s taught by the trained teacher, seed 0."""
+        run = self._student_run("trained", RunDir(self.out / self.condition / "assistant"), 0)
+        api.train_student(
+            run.root,
+            settings={**ARMS["online response"].settings, "student.model": "yolov5s"},
+            resume=True,
+        )
+        return run.stage("student") / "best.pt"
+
+    def _student_run(self, kind: str, run: RunDir, seed: int) -> RunDir:
+        """A run with split, adopted teacher and its labels."""
+        settings = {
+            **self.recipe,
+            "seed": seed,
+            "split.labels_fraction": CONDITIONS[self.condition],
+            "teacher.checkpoint": str(self.teacher(kind)),
+            "teacher.model": "yolov5s" if kind == "assistant" else self.given.teacher,
+        }
+        if kind == "random":
+            settings |= {"pseudo.min_map50": 0.0, "pseudo.conf": 1e-5}
+        api.split(self.data, run.root, settings=settings, resume=run.root.exists())
+        api.train_teacher(run.root, settings=settings, resume=True)
+        api.pseudo_label(run.root, settings=settings, resume=True)
+        return run
+
+    def train(self, name: str) -> dict[str, Any]:
+        """One row of the table."""
+        arm = ARMS[name]
+        run = self._student_run(
+            arm.teacher, RunDir(self.out / self.condition / f"{arm.teacher}-{self.seed}"), self.seed
+        )
+        plain = {"distill.scheme": "labels", "student.labels": "gt" if self.condition == "all" else "gt+pool"}
+        settings = {**plain, **arm.settings, "student.epochs": arm.longer * self.given.epochs}
+        if arm.settings.get("distill.scheme") in ("cached", "online-teacher"):
+            settings["student.labels"] = plain["student.labels"]
+        elif arm.settings.get("distill.scheme") in ("self", "mutual"):
+            settings["student.labels"] = "gt"
+        record = api.train_student(run.root, baseline=arm.control, settings=settings, resume=True)
+        row = {**self._measured(run, arm), "arm": name, "teacher": arm.teacher}
+        facts = record.facts
+        return row | {key: facts[key] for key in ("images", "epochs", "optimizer_steps", "train_seconds")}
+
+    def _measured(self, run: RunDir, arm: Arm) -> dict[str, Any]:
+        folder = run.stage("baseline" if arm.control else "student")
+        view, config = load_view(run.stage("split")), load_config(run.config)
+        detector = Detector(folder / "best.pt", self.given.imgsz, config.runtime, view.names)
+        figures = {}
+        for split in ("val", "test"):
+            images = view.splits[split]
+            found = detect(detector, images, 0.001, 0.7, Silent(), split)
+            figures[split] = evaluate(truths(images), found, view.names)
+        with (folder / "results.csv").open(encoding="utf-8") as file:
+            last = list(csv.DictReader(file))[-1]
+        return {
+            "val_mAP50_95": figures["val"].mAP50_95,
+            "test_mAP50": figures["test"].mAP50,
+            "test_mAP50_95": figures["test"].mAP50_95,
+            "kd_weight_last": last.get("kd_weight", ""),
+            "weights": str(folder / "best.pt"),
+        }
+
+
+def wanted(given: argparse.Namespace) -> Iterator[tuple[Path, str, int, str]]:
+    """What is to be trained: data set, condition, seed and arm."""
+    for data in given.data:
+        for condition in given.conditions:
+            arms = given.arms or (ARMS if condition == "all" else POOLED)
+            for seed in SEEDS[given.round]:
+                for arm in arms:
+                    if arm in ARMS:
+                        yield data, condition, seed, arm
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Parse, train what is missing, append."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("round", choices=SEEDS)
+    parser.add_argument(
+        "--data", type=Path, action="append", required=True, help="a data set, several times for several"
+    )
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--arms", action="append", choices=ARMS, help="only these; else all, or those for a pool")
+    parser.add_argument("--conditions", action="append", choices=CONDITIONS, help="default: all three")
+    parser.add_argument("--teacher", default="yolov5m")
+    parser.add_argument("--epochs", type=int, default=30)
+    parser.add_argument("--imgsz", type=int, default=256)
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--repair", action=argparse.BooleanOptionalAction, default=True, help="keep the given splits")
+    given = parser.parse_args(arguments)
+    given.conditions = given.conditions or list(CONDITIONS)
+    if given.round == "confirmation" and given.arms:
+        given.arms = list(dict.fromkeys([CONTROL, "online native", *given.arms]))
+    table = given.out / "results.csv"
+    given.out.mkdir(parents=True, exist_ok=True)
+    done = set()
+    if table.is_file():
+        with table.open(encoding="utf-8", newline="") as file:
+            done = {(r["data"], r["condition"], int(r["seed"]), r["arm"]) for r in csv.DictReader(file)}
+    for data, condition, seed, name in wanted(given):
+        if (data.name, condition, seed, name) in done:
+            continue
+        print(f"{data.name}, {condition}, seed {seed}: {name}", flush=True)
+        row = Experiment(given, data, condition, seed).train(name)
+        kept = given.out / "models" / f"{data.name}-{condition}-{seed}-{name.replace(' ', '-').replace(',', '')}.pt"
+        kept.parent.mkdir(exist_ok=True)
+        shutil.copyfile(row["weights"], kept)
+        now = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
+        row |= {"data": data.name, "condition": condition, "seed": seed, "weights": kept.name, "finished": now}
+        fresh = not table.is_file()
+        with table.open("a", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, COLUMNS)
+            if fresh:
+                writer.writeheader()
+            writer.writerow(row)
+        print(f"    test mAP50-95 {row['test_mAP50_95']:.4f}, {row['train_seconds']:.0f} s", flush=True)
+        for old in (given.out / data.name).glob("*/*/old"):
+            shutil.rmtree(old)
+
+
+if __name__ == "__main__":
+    main()
