@@ -292,6 +292,40 @@ def status(run: str | Path) -> dict[str, Any]:
     return describe(RunDir(run), chain())
 
 
+def preflight(
+    run: str | Path,
+    *,
+    config: Path | None = None,
+    settings: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Look whether the distillation of a run can work, and what it will take; the run is not touched.
+
+    Args:
+        run: Run directory, with labels of its teacher.
+        config: YAML file of settings.
+        settings: Dotted key -> value, for example ``{"distill.scheme": "cached"}``; wins over `config`.
+        progress: Whom to tell.
+
+    Returns:
+        See `kdyolo.stages.preflight.preflight`.
+
+    Raises:
+        KdyoloError: It cannot work; the hint says what to do.
+    """
+    folder = RunDir(run)
+    return preflight_with(folder, resolve(folder, file=config, overrides=settings), progress)
+
+
+def preflight_with(run: RunDir, config: Config, progress: Progress | None = None) -> dict[str, Any]:
+    """`preflight` with resolved settings."""
+    from kdyolo.stages.base import StageContext
+    from kdyolo.stages.preflight import preflight as look
+
+    next(stage for stage in chain() if stage.name == "student").check(run, config)
+    return look(StageContext(run, config, progress or Silent()))
+
+
 def methods() -> list[dict[str, Any]]:
     """The distillation methods: ``name``, ``family``, ``paper``, ``formula`` and more, see `kdyolo.distill.info`."""
     from kdyolo.distill.registry import catalogue

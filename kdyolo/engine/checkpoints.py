@@ -8,6 +8,7 @@ import io
 import re
 import shutil
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
@@ -68,6 +69,20 @@ def load(path: Path) -> tuple[Any, dict[str, Any]]:
     if not isinstance(model, DetectionModel) or type(model.model[-1]).__name__ != "Detect":
         raise ConfigError(f"{path} holds a {type(model).__name__}, not a detector.", _NEXT)
     return model, checkpoint
+
+
+def save_untrained(model: str, class_names: Sequence[str], seed: int, target: Path) -> None:
+    """Write a model of random weights as a stock checkpoint: a teacher that has learnt nothing."""
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        untrained = build(model, len(class_names))
+    untrained.names = dict(enumerate(class_names))
+    untrained.args = {"task": "detect"}
+    held = {"epoch": -1, "model": untrained.half(), "ema": None, "optimizer": None, "train_args": untrained.args}
+    with atomic_path(target) as temporary:
+        torch.save(held, temporary)
 
 
 def save_stripped(source: Path, target: Path) -> None:

@@ -64,6 +64,16 @@ def train(job: TrainJob, progress: Progress, make: Callable[..., Trainer] | None
     return TrainOutcome(best=trainer.best, results=trainer.csv, facts=trainer.facts())
 
 
+@contextlib.contextmanager
+def trial(job: TrainJob, progress: Progress, make: Callable[..., Any]) -> Iterator[Any]:
+    """A trainer that is set up and does not train. Arguments and errors as for `train`."""
+    environment.harden()
+    with _stop_signals() as stop, environment.noise_to(job.log):
+        trainer = make(overrides=_overrides(job, None), job=job, progress=progress, stop=stop)
+        trainer._setup_train()
+        yield trainer
+
+
 def train_to_end(job: TrainJob, progress: Progress, make: Callable[..., Trainer] | None = None) -> dict[str, Any]:
     """Train and leave ``best.pt``, a stock checkpoint, and ``results.csv`` in `job.folder`; returns the facts.
 

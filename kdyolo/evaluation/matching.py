@@ -31,6 +31,22 @@ class Matches(NamedTuple):
     precision: Floats
 
 
+class ImageMatches(NamedTuple):
+    """One class, image by image, so that precision can be computed again for any choice of the images.
+
+    Attributes:
+        score: (D,) scores of its detections, descending; equal scores in the order of the images.
+        image: (D,) index of the image of each detection, below N.
+        hit: (10, D) whether each matches a truth box at IoU 0.50:0.05:0.95.
+        truths: (N,) truth boxes of each image.
+    """
+
+    score: Floats
+    image: NDArray[np.int64]
+    hit: NDArray[np.bool_]
+    truths: NDArray[np.int64]
+
+
 def match(
     truths: Sequence[Labels], detections: Sequence[Labels], classes: Sequence[int], max_det: int
 ) -> list[Matches]:
@@ -45,6 +61,32 @@ def match(
     Returns:
         The matches of each of `classes`.
     """
+    evaluator = _evaluated(truths, detections, classes, max_det)
+    with contextlib.redirect_stdout(io.StringIO()):
+        evaluator.accumulate()
+    return [_of_class(evaluator, k, len(truths)) for k in range(len(classes))]
+
+
+def image_matches(
+    truths: Sequence[Labels], detections: Sequence[Labels], classes: Sequence[int], max_det: int
+) -> list[ImageMatches]:
+    """Match as `match` does, and keep which image each detection is of.
+
+    Args:
+        truths: Labels of each image; their scores are not used.
+        detections: Detections of the same images, in the same order.
+        classes: Ascending class indices to look at; a class without a truth box has no hits.
+        max_det: Most confident detections counted per image and class.
+
+    Returns:
+        The matches of each of `classes`.
+    """
+    evaluator = _evaluated(truths, detections, classes, max_det)
+    counts = [np.bincount(np.asarray(cls).astype(int), minlength=max(classes, default=0) + 1) for _, cls, _ in truths]
+    return [_by_image(evaluator, k, [int(n[c]) for n in counts]) for k, c in enumerate(classes)]
+
+
+def _evaluated(truths: Sequence[Labels], detections: Sequence[Labels], classes: Sequence[int], max_det: int) -> Any:
     evaluator = COCOeval(iouType="bbox")
     images = len(truths)
     with contextlib.redirect_stdout(io.StringIO()):
@@ -55,8 +97,7 @@ def match(
         evaluator.params.maxDets = [max_det]
         evaluator.params.areaRng, evaluator.params.areaRngLbl = [[0.0, np.inf]], ["all"]
         evaluator.evaluate()
-        evaluator.accumulate()
-    return [_of_class(evaluator, k, images) for k in range(len(classes))]
+    return evaluator
 
 
 def _coco(images: int, classes: Sequence[int], annotations: list[dict[str, Any]]) -> Any:
@@ -92,3 +133,14 @@ def _of_class(evaluator: Any, k: int, images: int) -> Matches:
     hit = np.concatenate([np.zeros(0, bool), *(e["dtMatches"][0] > 0 for e in entries)])
     order = np.argsort(score, kind="stable")
     return Matches(score[order], hit[order], evaluator.eval["precision"][:, :, k, 0, 0])
+
+
+def _by_image(evaluator: Any, k: int, truths: Sequence[int]) -> ImageMatches:
+    images = len(truths)
+    entries = [(i, e) for i, e in enumerate(evaluator.evalImgs[k * images : (k + 1) * images]) if e is not None]
+    score = np.concatenate([np.zeros(0), *(e["dtScores"] for _, e in entries)])
+    image = np.repeat([i for i, _ in entries], [len(e["dtScores"]) for _, e in entries]).astype(np.int64)
+    hit = np.concatenate([np.zeros((10, 0), bool), *(e["dtMatches"] > 0 for _, e in entries)], axis=1)
+    # The same stable sort as COCOeval.accumulate.
+    order = np.argsort(-score, kind="stable")
+    return ImageMatches(score[order], image[order], hit[:, order], np.array(truths, dtype=np.int64))

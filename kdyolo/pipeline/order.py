@@ -16,8 +16,8 @@ def chain() -> tuple[Stage, ...]:
         split.STAGE,
         train_teacher.STAGE,
         pseudo_label.STAGE,
+        train_student.BASELINE,  # before the student, which is told if its teacher is no better
         train_student.STAGE,
-        train_student.BASELINE,
         compare.STAGE,
     )
 

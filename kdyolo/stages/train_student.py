@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from kdyolo.config import Config
 from kdyolo.errors import ConfigError
 from kdyolo.stages.base import Stage, StageContext, StageResult, fingerprint
+from kdyolo.stages.preflight import teacher_warnings
 from kdyolo.stages.teaching import distillation, lessons_of
 from kdyolo.stages.training import Lesson, check_training, repeat, train_on
 from kdyolo.storage import RunDir
@@ -69,6 +70,9 @@ def train_student(context: StageContext) -> StageResult:
     """
     labels, scheme = context.config.student_labels, context.config.distill.scheme
     lessons = lessons_of(context, labels)
+    warnings = [] if labels == "gt" and scheme == "labels" else teacher_warnings(context)
+    for warning in warnings:
+        context.progress.warn(warning)
     distil = None if scheme == "labels" else functools.partial(distillation, context, lessons)
     return _train(context, "student", lessons, labels, distil)
 

@@ -17,6 +17,7 @@ from kdyolo.storage import sha256_by_name, write_text
 
 if TYPE_CHECKING:
     from kdyolo.distill.plan import Distillation
+    from kdyolo.engine.job import TrainJob
 
 
 def check_training(config: Config, settings: TrainSettings) -> None:
@@ -144,14 +145,24 @@ def train_model(
         Interrupted: Stopped by the user; finished epochs are kept.
         StageError: See `engine.training.train`.
     """
+    from kdyolo.engine.training import train_to_end
+
+    title = f"{stage} {settings.model}{f' ({part})' if part else ''}"
+    job = job_of(context, settings, images, context.run.stage(stage) / part, title)
+    make = None if distillation is None else listening(distillation)
+    training = train_to_end(job, context.progress, make)
+    return {"model": settings.model, "imgsz": settings.imgsz, **training}
+
+
+def job_of(context: StageContext, settings: TrainSettings, images: Path, folder: Path, title: str) -> TrainJob:
+    """A training on these images, validated on the validation split, in a folder. Errors as `train_model`."""
     from kdyolo.datasets.view import load_view
     from kdyolo.engine import checkpoints
     from kdyolo.engine.job import TrainJob
-    from kdyolo.engine.training import train_to_end
 
     config, view = context.config, load_view(context.run.stage("split"))
-    job = TrainJob(
-        folder=context.run.stage(stage) / part,
+    return TrainJob(
+        folder=folder,
         train=images,
         val=view.folder / "images" / "val",
         class_names=view.names,
@@ -159,15 +170,14 @@ def train_model(
         start=checkpoints.starting_point(settings, config.runtime.offline, settings.section),
         seed=config.seed,
         runtime=config.runtime,
-        title=f"{stage} {settings.model}{f' ({part})' if part else ''}",
+        title=title,
         log=context.run.log,
     )
-    make = None if distillation is None else _listening(distillation)
-    training = train_to_end(job, context.progress, make)
-    return {"model": settings.model, "imgsz": settings.imgsz, **training}
 
 
-def _listening(distillation: Distillation) -> Callable[..., Any]:
+def listening(distillation: Distillation) -> Callable[..., Any]:
+    """What makes a trainer for a model that hears a teacher, see `engine.training.train`."""
+
     def make(**arguments: Any) -> Any:
         from kdyolo.distill.trainer import DistillTrainer
 

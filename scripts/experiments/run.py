@@ -21,13 +21,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from arms import ARMS, CONTROL, POOLED, Arm
 
 from kdyolo import api
 from kdyolo.config import load_config
 from kdyolo.datasets.view import load_view
-from kdyolo.engine import checkpoints, environment
+from kdyolo.engine import checkpoints
 from kdyolo.engine.detector import Detector
 from kdyolo.evaluation.accuracy import evaluate
 from kdyolo.evaluation.splits import detect, truths
@@ -81,13 +80,7 @@ class Experiment:
         """A teacher with weights as they are drawn, seed 0."""
         path = self.out / "random.pt"
         if not path.is_file():
-            environment.harden()
-            torch.manual_seed(0)
-            model = checkpoints.build(self.given.teacher, len(names))
-            model.names = dict(enumerate(names))
-            model.args = {"task": "detect", "imgsz": self.given.imgsz}
-            held = {"epoch": -1, "model": model.half(), "ema": None, "optimizer": None, "train_args": model.args}
-            torch.save(held, path)
+            checkpoints.save_untrained(self.given.teacher, names, 0, path)
         return path
 
     def _assistant(self) -> Path:

@@ -106,7 +106,7 @@ def test_the_order_of_teachers_does_not_matter(team, random):
 @quick
 @given(seeds, st.integers(1, 4))
 def test_teachers_that_agree_are_one(seed, count):
-    head = knowing(make_head(seed=seed, nc=NC), 0, 2)
+    head = knowing(make_head(seed=seed, nc=NC, dtype=torch.float64), 0, 2)
     mixed = average([head] * count, torch.tensor([[0.3, 0.5, 2.0]]).expand(count, NC))
     torch.testing.assert_close(
         mixed.scores.sigmoid()[:, [0, 2]], head.scores.sigmoid()[:, [0, 2]], atol=2e-6, rtol=1e-5

@@ -204,7 +204,8 @@ def test_soft_answers_are_those_of_the_same_boxes(detector, images, found):
         assert soft.spread.shape == (len(soft.score), 4)
         assert np.allclose(soft.probs.max(axis=1), soft.score)
         assert np.array_equal(soft.probs.argmax(axis=1), soft.cls)
-        assert (soft.spread >= 0).all() and (soft.spread > 0).any()
+        assert (soft.spread >= 0).all()
+        assert (soft.spread > 0).any()
 
 
 def test_a_side_spreads_as_its_distribution_does(detector, images):

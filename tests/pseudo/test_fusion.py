@@ -103,19 +103,16 @@ def flat(rows):
     return table[np.lexsort(np.nan_to_num(table, nan=-1.0).T[::-1])]
 
 
-def distinct(found, weights):
-    """Whether no two boxes tie, so that the order in which a plain loop takes them is given."""
-    pulls = [weights[t, c] * s for t, x in enumerate(found) for s, c in zip(x.score, x.cls, strict=True)]
-    return len(set(pulls)) == len(pulls)
-
-
 @quick
 @given(teachers(), st.integers(0, 1000), st.sampled_from([0.3, IOU, 0.8]))
 def test_it_is_the_plain_loop(case, seed, iou):
     found, weights, knows = case
     rng = np.random.default_rng(seed)
-    found = [Detections(x.xyxy, rng.random(len(x.score)), x.cls, x.probs, x.spread) for x in found]
-    assert distinct(found, weights)
+    # Where boxes tie, rounding decides which of two right answers comes out.
+    found = [
+        Detections(x.xyxy + 0.01 * rng.random(x.xyxy.shape), rng.random(len(x.score)), x.cls, x.probs, x.spread)
+        for x in found
+    ]
     fused = fuse(found, weights, knows, iou)
     rows = list(zip(fused.xyxy, fused.score, fused.cls, fused.probs, fused.spread, strict=True))
     np.testing.assert_allclose(flat(rows), flat(plain_fusion(found, weights, knows, iou)), atol=3e-6)
