@@ -122,6 +122,15 @@ class SplitSettings(Settings):
         return self.keep_splits or self.repair or self.from_file is not None
 
 
+def _size(model: str) -> str:
+    """'yolov5x' from 'yolov5x', 'YOLOv5xu', 'yolov5x.pt' or 'x'."""
+    name = model.strip().lower().removesuffix(".pt").removesuffix(".yaml").removesuffix("u")
+    name = name if name.startswith("yolov5") else f"yolov5{name}"
+    if name not in MODELS:
+        raise ValueError(f"unknown model; choose one of {', '.join(MODELS)}")
+    return name
+
+
 class AugmentSettings(Settings):
     """Augmentation of training images, in the names and units of the ultralytics package."""
 
@@ -165,12 +174,7 @@ class TrainSettings(Settings):
     @field_validator("model")
     @classmethod
     def _one_of_the_sizes(cls, model: str) -> str:
-        """'yolov5x' from 'yolov5x', 'YOLOv5xu', 'yolov5x.pt' or 'x'."""
-        name = model.strip().lower().removesuffix(".pt").removesuffix(".yaml").removesuffix("u")
-        name = name if name.startswith("yolov5") else f"yolov5{name}"
-        if name not in MODELS:
-            raise ValueError(f"unknown model; choose one of {', '.join(MODELS)}")
-        return name
+        return _size(model)
 
     @field_validator("imgsz")
     @classmethod
@@ -260,6 +264,9 @@ class DistillSettings(Settings):
     generations: int = Field(
         1, ge=1, le=10, description="with self_teacher born-again: students that learn from the one before"
     )
+    assistant: str | None = Field(
+        None, description="a model between teacher and student, which learns from the one and teaches the other"
+    )
     method: str = Field("response", description="a method or a weighted sum, as response+cwd:0.5: `kdyolo methods`")
     weight: float | Literal["auto"] = Field(
         1.0, description="of the distillation beside the labels; auto: so that its gradient has distill.ratio"
@@ -268,6 +275,11 @@ class DistillSettings(Settings):
     schedule: Literal["cosine", "constant"] = Field("cosine", description="course of the weight")
     warmup_epochs: float = Field(1.0, ge=0, description="epochs in which the weight rises from 0")
     until_tail: bool = Field(True, description="end with the mosaics: the last epochs are without a teacher")
+
+    @field_validator("assistant")
+    @classmethod
+    def _one_of_the_sizes(cls, assistant: str | None) -> str | None:
+        return None if assistant is None else _size(assistant)
 
     @field_validator("weight")
     @classmethod
@@ -331,6 +343,19 @@ class Config(Settings):
         """Which labels the student learns: `student.labels`, with ``auto`` resolved."""
         plain = {"labels": "pseudo", "self": "gt", "mutual": "gt"}.get(self.distill.scheme, "gt+pool")
         return plain if self.student.labels == "auto" else self.student.labels
+
+    @model_validator(mode="after")
+    def _assistant_between(self) -> Self:
+        assistant, below = self.distill.assistant, MODELS.index(self.student.model)
+        above = len(MODELS) if self.teacher.checkpoint else MODELS.index(self.teacher.model)
+        if assistant is not None and not below < MODELS.index(assistant) < above:
+            between = ", ".join(MODELS[below + 1 : above])
+            raise ValueError(
+                f"the assistant {assistant} does not stand between teacher and student; "
+                + (f"choose one of {between}" if between else "leave it out")
+                + "; take it back: -S distill.assistant=null"
+            )
+        return self
 
     @model_validator(mode="after")
     def _one_share(self) -> Self:

@@ -72,6 +72,11 @@ def perform(request: Request, console: Console) -> None:
     stages = pipeline.chain()
     if request.dry_run:
         parts = pipeline.parts(run, config, request.only, request.force)
+        if config.distill.assistant is not None:
+            raise ConfigError(
+                "--dry-run does not know what an assistant will become.",
+                "Leave --assistant out to see the chain it runs twice.",
+            )
         plans = [(r, pipeline.plan(r, c, stages, only=request.only, force=request.force)) for r, c in parts]
         show.plans(console, run, plans)
         return
@@ -134,6 +139,7 @@ def run(
     teacher: opt.Teacher = None,
     map_classes: opt.MapClasses = None,
     labels: opt.Labels = None,
+    assistant: opt.Assistant = None,
     scheme: opt.Scheme = None,
     self_teacher: opt.SelfTeacher = None,
     generations: opt.Generations = None,
@@ -162,6 +168,7 @@ def run(
         "teacher.map_classes": opt.parse_classes(map_classes),
         "student.model": student_model,
         "student.labels": labels,
+        "distill.assistant": assistant,
         **opt.distilling(scheme, self_teacher, generations, method, kd_weight),
         **opt.runtime(offline, precision, device, track),
         **opt.for_both(epochs=epochs, imgsz=imgsz, batch=batch, from_scratch=from_scratch),

@@ -164,6 +164,14 @@ Scheme = Annotated[
     Literal["labels", "cached", "online-teacher", "self", "mutual"] | None,
     typer.Option(rich_help_panel=TRAINING_PANEL, help="What the student hears of its teacher beside labels."),
 ]
+Assistant = Annotated[
+    str | None,
+    typer.Option(
+        metavar="MODEL",
+        rich_help_panel=TRAINING_PANEL,
+        help="A model between teacher and student: it learns from the one and teaches the other.",
+    ),
+]
 SelfTeacher = Annotated[
     Literal["born-again", "ema", "deep"] | None,
     typer.Option("--self", rich_help_panel=TRAINING_PANEL, help="With --scheme self: which form of itself teaches."),

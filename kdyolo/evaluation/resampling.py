@@ -108,8 +108,10 @@ def _interpolated(weight: NDArray[np.int32], counted: NDArray[np.int32], needed:
     envelope = np.zeros((resamples, hits + 1))
     np.divide(found, counted, out=envelope[:, :hits], where=counted > 0)
     envelope = np.maximum.accumulate(envelope[:, ::-1], axis=1)[:, ::-1]
-    # Rows are set apart by more than any count, so that one search serves them all.
+    # Rows are set apart by more than any count found, so that one search serves them all.
     row = np.arange(resamples)[:, None]
-    step = int(max(needed.max(), found[:, -1].max())) + 1
+    step = int(found[:, -1].max()) + 1
     first = np.searchsorted((found + row * step).ravel(), needed + row * step) - row * hits
-    return np.take_along_axis(envelope, np.minimum(first, hits), axis=1).mean(axis=1)
+    precision: Floats = np.take_along_axis(envelope, np.minimum(first, hits), axis=1)
+    mean: Floats = precision.mean(axis=1)
+    return mean

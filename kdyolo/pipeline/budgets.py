@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 from kdyolo.config import Config
 from kdyolo.errors import ConfigError
-from kdyolo.pipeline.running import Outcome, run_chain, set_run_aside
+from kdyolo.pipeline.assistant import run_with_assistant
+from kdyolo.pipeline.running import Outcome, set_run_aside, write_settings
 from kdyolo.progress import Progress, Silent
 from kdyolo.stages.base import Stage
-from kdyolo.storage import RunDir, write_text
-from kdyolo.yamlio import dump_yaml
+from kdyolo.storage import RunDir
 
 
 def parts(run: RunDir, config: Config, only: str | None = None, force: bool = False) -> list[tuple[RunDir, Config]]:
@@ -69,18 +69,16 @@ def execute(
     """
     chains = parts(run, config, only, force)
     if not config.label_budgets:
-        return run_chain(run, config, stages, progress, only=only, resume=resume, force=force)
+        return run_with_assistant(run, config, stages, progress, only=only, resume=resume, force=force)
     progress = progress or Silent()
     if force:
         set_run_aside(run, progress)
     with run.locked(progress.warn):
-        text = dump_yaml(config.model_dump(mode="json"))
-        if not run.config.is_file() or run.config.read_text(encoding="utf-8") != text:
-            write_text(run.config, text)
+        write_settings(run, config)
         total = Outcome()
         for child, settings in chains:
             progress.note(f"{100 * settings.split.labels_fraction:.4g} % of the labels, {child.shown}")
-            outcome = run_chain(child, settings, stages, progress, resume=resume)
+            outcome = run_with_assistant(child, settings, stages, progress, resume=resume)
             total.ran += [f"{child.root.name}/{stage}" for stage in outcome.ran]
             total.skipped += [f"{child.root.name}/{stage}" for stage in outcome.skipped]
         from kdyolo.report.budgets import build, is_current

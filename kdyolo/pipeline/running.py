@@ -52,6 +52,7 @@ def run_chain(
     only: str | None = None,
     resume: bool = False,
     force: bool = False,
+    asked: Config | None = None,
 ) -> Outcome:
     """Bring a run up to date; where nothing is to do, nothing is touched.
 
@@ -63,6 +64,7 @@ def run_chain(
         only: Run this stage alone.
         resume: Redo finished stages whose settings, data or packages changed.
         force: Move the old run aside (with `only`: that stage) and start anew.
+        asked: The settings as the user gave them, which the run keeps, where `config` was made of them.
 
     Raises:
         RunExistsError: Another process holds the run, or finished work would have to be redone.
@@ -71,7 +73,7 @@ def run_chain(
         KdyoloError: What a stage foresaw.
     """
     prints = fingerprints(run, config, stages, only, force)
-    work = _Work(run, config, tuple(stages), progress or Silent(), only, force, prints)
+    work = _Work(run, config, asked or config, tuple(stages), progress or Silent(), only, force, prints)
     if not force and _all_recorded(run, stages, only) and work.nothing_to_do():
         for outside in prints.values():
             if outside.gone:
@@ -95,6 +97,7 @@ def run_chain(
 class _Work:
     run: RunDir
     config: Config
+    asked: Config
     stages: tuple[Stage, ...]
     progress: Progress
     only: str | None
@@ -108,7 +111,7 @@ class _Work:
         return all(step.action == "skip" for step in self.plan()) and not self.report_is_due()
 
     def report_is_due(self) -> bool:
-        last = self.stages[-1].name
+        last = "compare"
         record = self.run.record(last)
         finished = self.only in (None, last) and record is not None and record.status == "done"
         return finished and not report_is_current(self.run, self.stages)
@@ -135,7 +138,7 @@ class _Work:
             try:
                 self.perform(stage, step)
             except (ConfigError, DatasetError, UntrustedFileError) as error:
-                error.hint += _how_to_take_back(before, self.config, stage)
+                error.hint += _how_to_take_back(before, self.asked, stage)
                 raise
             outcome.ran.append(stage.name)
         if self.report_is_due():
@@ -144,9 +147,7 @@ class _Work:
         return outcome
 
     def write_settings(self) -> None:
-        text = dump_yaml(self.config.model_dump(mode="json"))
-        if not self.run.config.is_file() or self.run.config.read_text(encoding="utf-8") != text:
-            write_text(self.run.config, text)
+        write_settings(self.run, self.asked)
         write_manifest(self.run, self.config, self.stages)
 
     def perform(self, stage: Stage, step: Step) -> None:
@@ -241,6 +242,13 @@ class _Work:
             self.run.log.parent.mkdir(parents=True, exist_ok=True)
             with self.run.log.open("a", encoding="utf-8", errors="backslashreplace") as file:
                 file.write(traceback.format_exc())
+
+
+def write_settings(run: RunDir, config: Config) -> None:
+    """Keep the settings in the run directory; where they are those already, nothing is touched."""
+    text = dump_yaml(config.model_dump(mode="json"))
+    if not run.config.is_file() or run.config.read_text(encoding="utf-8") != text:
+        write_text(run.config, text)
 
 
 def _how_to_take_back(before: Config, now: Config, stage: Stage) -> str:

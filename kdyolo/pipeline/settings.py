@@ -13,7 +13,7 @@ from kdyolo.config import Config, load_config
 from kdyolo.errors import ConfigError, KdyoloError
 from kdyolo.storage import RunDir
 
-_OF_A_RUN = ("config.yaml", "manifest.json", "log", "split", "budgets", ".lock")
+_OF_A_RUN = ("config.yaml", "manifest.json", "log", "split", "budgets", "assistant", ".lock")
 _ONLY_OF_ADOPTED = ("teacher.map_classes", "teacher.trained_on", "teacher.allow_seen_test")
 _USED_OF_ADOPTED = ("teacher.checkpoint", "teacher.imgsz", *_ONLY_OF_ADOPTED)
 

@@ -88,7 +88,7 @@ def compare(context: StageContext) -> StageResult:
         "same_start": _same(records, "initial_sha256"),
         "same_steps": _same(records, "optimizer_steps"),
         "versions": records["student"].versions,
-        "warnings": _warnings(arms, records["teacher"]),
+        "warnings": _warnings(arms, records["teacher"]) + _of_assistant(config),
     }
     write_json(folder / "results.json", results)
     tables = [_write_predictions(folder / f"predictions_{arm}.csv", found[arm], view.names) for arm in ARMS]
@@ -182,6 +182,13 @@ def _warnings(arms: Mapping[str, Mapping[str, Any]], teacher: StageRecord) -> li
             "student that learned from it, are too good."
         )
     return sentences
+
+
+def _of_assistant(config: Config) -> list[str]:
+    if config.distill.assistant is None:
+        return []
+    original = "an adopted teacher" if config.teacher.trained_on is None else f"a {config.teacher.model}"
+    return [f"The teacher of this student is its assistant, a {config.distill.assistant} that learned from {original}."]
 
 
 def _write_predictions(path: Path, found: Mapping[str, Detections], names: Sequence[str]) -> Path:

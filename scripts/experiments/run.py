@@ -100,10 +100,12 @@ class Experiment:
             "seed": seed,
             "split.labels_fraction": CONDITIONS[self.condition],
             "teacher.checkpoint": str(self.teacher(kind)),
-            "teacher.model": "yolov5s" if kind == "assistant" else self.given.teacher,
+            "pseudo.min_map50": 0.0,  # weak teachers are part of the question
         }
+        ignored = ("model", "epochs", "batch", "from_scratch")
+        settings = {key: value for key, value in settings.items() if key not in {f"teacher.{name}" for name in ignored}}
         if kind == "random":
-            settings |= {"pseudo.min_map50": 0.0, "pseudo.conf": 1e-5}
+            settings["pseudo.conf"] = 1e-5
         api.split(self.data, run.root, settings=settings, resume=run.root.exists())
         api.train_teacher(run.root, settings=settings, resume=True)
         api.pseudo_label(run.root, settings=settings, resume=True)

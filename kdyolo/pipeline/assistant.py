@@ -1,0 +1,72 @@
+"""A teacher's assistant: a model between a large teacher and a small student, in one command.
+
+Mirzadeh et al., "Improved Knowledge Distillation via Teacher Assistant", AAAI 2020: the teacher teaches the assistant,
+the assistant the student. Each step is the whole chain as it always is; the first one lies in ``<run>/assistant``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from kdyolo.config import Config
+from kdyolo.errors import Interrupted
+from kdyolo.pipeline.running import Outcome, run_chain, set_run_aside, write_settings
+from kdyolo.progress import Progress, Silent
+from kdyolo.stages.base import Stage
+from kdyolo.storage import RunDir
+
+FOLDER = "assistant"
+_MAKING = ("split", "teacher", "pseudo", "student")
+"""Stages that make an assistant; it is compared with others as the teacher it becomes."""
+
+
+def making(run: RunDir, config: Config, stages: Sequence[Stage]) -> tuple[RunDir, Config, list[Stage]]:
+    """Run directory, settings and stages that make the assistant of a run."""
+    first = config.model_copy(deep=True)
+    assert config.distill.assistant is not None
+    first.student.model, first.distill.assistant = config.distill.assistant, None
+    return RunDir(run.root / FOLDER), first, [stage for stage in stages if stage.name in _MAKING]
+
+
+def taught_by_it(run: RunDir, config: Config) -> Config:
+    """Settings of the run itself, whose teacher is the assistant."""
+    helper, second = RunDir(run.root / FOLDER), config.model_copy(deep=True)
+    listed = helper.stage("teacher") / "trained_on.csv"
+    second.teacher.checkpoint = helper.stage("student") / "best.pt"
+    second.teacher.trained_on = listed if listed.is_file() else None
+    second.teacher.map_classes, second.teacher.imgsz = None, config.student.imgsz
+    return second
+
+
+def run_with_assistant(
+    run: RunDir,
+    config: Config,
+    stages: Sequence[Stage],
+    progress: Progress | None = None,
+    *,
+    only: str | None = None,
+    resume: bool = False,
+    force: bool = False,
+) -> Outcome:
+    """Bring a run up to date, and before it its assistant if it is to have one. Arguments and errors as `run_chain`."""
+    if config.distill.assistant is None:
+        return run_chain(run, config, stages, progress, only=only, resume=resume, force=force)
+    progress, total = progress or Silent(), Outcome()
+    if force and only is None:
+        set_run_aside(run, progress)
+        force = False
+    if only in (None, "teacher"):
+        helper, first, few = making(run, config, stages)
+        progress.note(f"The assistant, {config.distill.assistant}: {helper.shown}")
+        with run.locked(progress.warn):
+            write_settings(run, config)
+            try:
+                made = run_chain(helper, first, few, progress, resume=resume, force=force)
+            except Interrupted as error:
+                raise Interrupted(error.message, f"To go on: `kdyolo run --run {run.shown}`") from error
+        total.ran += [f"{FOLDER}/{stage}" for stage in made.ran]
+        total.skipped += [f"{FOLDER}/{stage}" for stage in made.skipped]
+        progress.note(f"Its student, {config.student.model}: {run.shown}")
+    second = taught_by_it(run, config)
+    outcome = run_chain(run, second, stages, progress, only=only, resume=resume, force=force, asked=config)
+    return Outcome(total.ran + outcome.ran, total.skipped + outcome.skipped, outcome.report)
