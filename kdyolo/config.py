@@ -198,6 +198,9 @@ class TeacherSettings(TrainSettings):
 
     model: str = Field("yolov5x", description="yolov5n, s, m, l or x")
     checkpoint: Path | None = Field(None, description="adopt this trained teacher instead of training one")
+    more: tuple[Path, ...] = Field(
+        (), description="further trained teachers that are adopted beside it; together they speak as one"
+    )
     map_classes: dict[str, str] | None = Field(
         None, description="the adopted teacher's class names -> the data set's class names"
     )

@@ -164,7 +164,7 @@ def run(
         "label_budgets": opt.parse_shares(label_budget),
         "pseudo.images": pool,
         "teacher.model": teacher_model,
-        "teacher.checkpoint": teacher,
+        **opt.adopting(teacher),
         "teacher.map_classes": opt.parse_classes(map_classes),
         "student.model": student_model,
         "student.labels": labels,

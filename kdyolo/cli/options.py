@@ -202,8 +202,12 @@ FromScratch = Annotated[
     typer.Option("--from-scratch", rich_help_panel=TRAINING_PANEL, help="Start from random weights: no download."),
 ]
 Teacher = Annotated[
-    Path | None,
-    typer.Option(metavar="FILE", rich_help_panel=TRAINING_PANEL, help="Adopt this trained teacher, train none."),
+    list[Path] | None,
+    typer.Option(
+        metavar="FILE",
+        rich_help_panel=TRAINING_PANEL,
+        help="Adopt this trained teacher, train none; given several times, several speak as one.",
+    ),
 ]
 MapClasses = Annotated[
     str | None,
@@ -238,6 +242,11 @@ def runtime(offline: bool | None, precision: str | None, device: str | None, tra
         "runtime.device": device,
         "runtime.track": track or None,
     }
+
+
+def adopting(teacher: list[Path] | None) -> dict[str, Any]:
+    """The teachers to adopt, as settings."""
+    return {"teacher.checkpoint": teacher[0], "teacher.more": teacher[1:]} if teacher else {}
 
 
 def distilling(

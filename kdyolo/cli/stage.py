@@ -81,7 +81,7 @@ def train_teacher(
     console = open_console(json=json, quiet=quiet)
     flags = {
         "seed": seed,
-        "teacher.checkpoint": teacher,
+        **opt.adopting(teacher),
         "teacher.map_classes": opt.parse_classes(map_classes),
         **opt.runtime(offline, precision, device, track),
         **opt.training("teacher", model, weights, from_scratch, epochs, imgsz, batch),

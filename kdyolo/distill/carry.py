@@ -30,10 +30,12 @@ class Hearsay:
     Attributes:
         soft: The teacher's boxes.
         ignored: Which of them (N,) are too doubtful to be a label and too good to be background: no class loss there.
+        unknown: (nc,) classes that nobody looked for in this image: what is not labelled may be one of them.
     """
 
     soft: SoftLabels
     ignored: NDArray[np.bool_]
+    unknown: NDArray[np.bool_]
 
 
 def attach(dataset: Any, hearsay: Mapping[str, Hearsay], nc: int) -> None:
@@ -44,8 +46,9 @@ def attach(dataset: Any, hearsay: Mapping[str, Hearsay], nc: int) -> None:
 
     - ``teacher`` (n, nc + 8): for each label the teacher's class probabilities, the spread of its box's sides
       (left, top, right, bottom; shares of its width and height) and its corners (shares of the image); NaN where the
-      teacher said nothing or its box has not come through;
-    - ``ignored`` (k, 4): corners (shares of the image).
+      teacher said nothing or its box has not come through, and as the probability of a class it does not know;
+    - ``ignored`` (k, 4 + nc): corners (shares of the image), and 1 for each class that background says nothing about
+      there, else 0.
 
     Args:
         dataset: A `YOLODataset` for training; changed.
@@ -74,13 +77,17 @@ def _extend(label: dict[str, Any], known: Hearsay | None, nc: int, count: int) -
         rows[found, _PAIR] = count + np.arange(len(found))
         count += len(found)
         left = np.flatnonzero(known.ignored & ~np.isin(np.arange(len(soft.xywhn)), chosen))
-        taken = np.concatenate([chosen[found], left])
-        theirs = np.full((len(taken), width), -1, np.float32)
-        theirs[:, _KIND] = np.repeat([SOFT, IGNORED], [len(found), len(left)])
+        taken, whole = np.concatenate([chosen[found], left]), int(known.unknown.any())
+        theirs = np.full((len(taken) + whole, width), -1, np.float32)
+        theirs[:, _KIND] = np.repeat([SOFT, IGNORED], [len(found), len(left) + whole])
         theirs[: len(found), _PAIR] = rows[found, _PAIR]
-        theirs[:, _PROBS : _PROBS + nc] = soft.probs[taken]
-        theirs[:, _PROBS + nc :] = soft.spread[taken]
+        theirs[: len(found), _PROBS : _PROBS + nc] = soft.probs[chosen[found]]
+        theirs[len(found) :, _PROBS : _PROBS + nc] = 1
+        theirs[: len(taken), _PROBS + nc :] = soft.spread[taken]
         rows, boxes = np.concatenate([rows, theirs]), np.concatenate([boxes, soft.xywhn[taken]])
+        if whole:
+            rows[-1, _PROBS : _PROBS + nc] = known.unknown
+            boxes = np.concatenate([boxes, [[0.5, 0.5, 1, 1]]])
     label["cls"], label["bboxes"] = rows, boxes.astype(np.float32)
     return count
 
@@ -134,7 +141,8 @@ class SortingFormat(Format):  # type: ignore[misc]
             if (at := place.get(pair_number)) is not None:
                 teacher[to] = np.concatenate([rows[at, _PROBS:], corners[at]])
         labels["teacher"] = torch.from_numpy(teacher)
-        labels["ignored"] = torch.from_numpy(corners[kind == IGNORED])
+        flags = rows[:, _PROBS:-_SIDES].astype(np.float32)
+        labels["ignored"] = torch.from_numpy(np.concatenate([corners, flags], 1)[kind == IGNORED])
         mine = {**params, "cls": rows[true, :1], "instances": instances[true], "nl": len(true)}
         formatted: dict[str, Any] = super().apply_instances(labels, mine)
         return formatted

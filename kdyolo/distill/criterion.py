@@ -41,7 +41,7 @@ class _Deaf(nn.Module):
         if self.ignored is None:
             return loss
         background = targets.sum(-1) == 0
-        return loss * ~(self.ignored & background)[..., None]
+        return loss * ~(self.ignored & background[..., None])
 
 
 class DistillLoss(Fp32DetectionLoss):
@@ -114,7 +114,7 @@ class DistillLoss(Fp32DetectionLoss):
         return total
 
     def _ignored(self, raw: dict[str, Any], batch: dict[str, Any]) -> Tensor | None:
-        """Which locations (B, A) lie in an ignored box; None if there is none."""
+        """Which classes (B, A, nc) background says nothing about; None if it does about all."""
         boxes: Sequence[Tensor] = batch.get("ignored", ())
         if not any(len(each) for each in boxes):
             return None
@@ -143,7 +143,7 @@ class DistillLoss(Fp32DetectionLoss):
         image, location = foreground.nonzero(as_tuple=True)
         label = image * told.shape[1] + target[image, location]
         rows = told.flatten(0, 1)[label]
-        known = rows.isfinite().all(1)
+        known = rows[:, self.nc :].isfinite().all(1)
         if not known.any():
             nothing: Tensor = raw["scores"].sum() * 0
             return nothing
@@ -154,12 +154,14 @@ class DistillLoss(Fp32DetectionLoss):
         probs, spread, corners = rows[:, : self.nc], rows[:, self.nc : -4], rows[:, -4:]
         at, cell = anchors[location], strides[location]
         size = corners.new_tensor([raw["feats"][0].shape[3], raw["feats"][0].shape[2]] * 2) * self.strides[0]
+        unknown, probs = probs.isnan(), probs.nan_to_num(0)
         teacher = HeadOutput(
             scores=(probs * share[:, None]).logit(eps=1e-4).T[None],
             boxes=_bins(corners * size, spread, at, cell, self.reg_max).T[None],
             features=(),
             anchors=at,
             strides=cell,
+            known=~unknown.T[None] if unknown.any() else None,
         )
         student = HeadOutput(
             scores=raw["scores"][image, :, location].T[None],
@@ -172,9 +174,10 @@ class DistillLoss(Fp32DetectionLoss):
 
 
 def _inside(centres: Tensor, boxes: Tensor) -> Tensor:
-    """Which of the points (A, 2) lie in any of the boxes (k, 4)."""
+    """For each of the points (A, 2) the flags of the boxes (k, 4 + nc) it lies in, joined: (A, nc)."""
     after = (centres[:, None] > boxes[None, :, :2]).all(-1)
-    return (after & (centres[:, None] < boxes[None, :, 2:]).all(-1)).any(1)
+    inside = after & (centres[:, None] < boxes[None, :, 2:4]).all(-1)
+    return (inside.float() @ boxes[:, 4:].float()) > 0
 
 
 def _padded(rows: Sequence[Tensor], device: torch.device) -> Tensor:

@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from kdyolo.config import DistillSettings
 
 if TYPE_CHECKING:
@@ -21,15 +24,16 @@ class Distillation:
         settings: Scheme, method, weight and its course.
         kind: Who is asked at every step: a frozen teacher if there is one; the average of the student's own weights; a
             peer that learns beside it; or nobody, and the student's deeper levels teach its shallower ones.
-        teacher: Checkpoint of the frozen teacher.
-        class_map: Teacher class id -> the student's.
+        teachers: Checkpoint and class map (its class id -> the student's; empty where they are the same) of each frozen
+            teacher.
+        weights: (T, nc) how much each of several teachers counts in each class.
         hearsay: For the cached scheme: training image's file name -> what the teacher said of it.
         generations: Facts of the students before this one, each the teacher of the next.
     """
 
     settings: DistillSettings
     kind: Literal["frozen", "ema", "mutual", "deep"] = "frozen"
-    teacher: Path | None = None
-    class_map: Mapping[int, int] = field(default_factory=dict)
+    teachers: tuple[tuple[Path, Mapping[int, int]], ...] = ()
+    weights: NDArray[np.float64] | None = None
     hearsay: Mapping[str, Hearsay] = field(default_factory=dict)
     generations: Sequence[Mapping[str, Any]] = ()

@@ -29,7 +29,8 @@ class SoftLabels:
 
     Attributes:
         xywhn: Boxes (N, 4) as shares of the image, in order of their score.
-        probs: Class probabilities (N, nc) in [0, 1]; independent, they need not sum to 1.
+        probs: Class probabilities (N, nc) in [0, 1]; independent, they need not sum to 1. NaN: the teacher does not
+            know the class, which is another thing than to see none of it.
         spread: Standard deviation (N, 4) of the left, top, right and bottom side under the teacher's distribution, as a
             share of the box's width (left, right) or height (top, bottom).
     """
@@ -41,12 +42,19 @@ class SoftLabels:
     @property
     def score(self) -> NDArray[np.float32]:
         """Highest class probability (N,)."""
-        best: NDArray[np.float32] = self.probs.max(axis=1, initial=0.0)
+        best: NDArray[np.float32] = np.nan_to_num(self.probs).max(axis=1, initial=0.0)
         return best
 
 
-def soften(found: Detections, width: int, height: int) -> SoftLabels:
-    """Detections with ``probs`` and ``spread`` as soft labels; boxes are clipped to the image, empty ones left out."""
+def soften(found: Detections, width: int, height: int, known: NDArray[np.bool_]) -> SoftLabels:
+    """Detections with ``probs`` and ``spread`` as soft labels; boxes are clipped to the image, empty ones left out.
+
+    Args:
+        found: What the teacher found.
+        width: Of the image (px).
+        height: Of the image (px).
+        known: (nc,) whether the teacher knows a class at all.
+    """
     assert found.probs is not None
     assert found.spread is not None
     xyxyn = normalise(found.xyxy, width, height).clip(0, 1)
@@ -54,7 +62,8 @@ def soften(found: Detections, width: int, height: int) -> SoftLabels:
     kept = np.argsort(-found.score, kind="stable")
     kept = kept[(xywhn[kept, 2:] > 0).all(axis=1)]
     sides = (xywhn[kept, 2:] * [width, height])[:, [0, 1, 0, 1]]
-    arrays = (xywhn[kept], found.probs[kept], found.spread[kept] / sides)
+    probs = np.where(known, found.probs[kept], np.nan)
+    arrays = (xywhn[kept], probs, found.spread[kept] / sides)
     return SoftLabels(*(array.astype(np.float32) for array in arrays))
 
 

@@ -14,6 +14,7 @@ from torch import nn
 from ultralytics.utils.torch_utils import unwrap_model
 
 from kdyolo.distill.criterion import DistillLoss
+from kdyolo.distill.ensemble import average
 from kdyolo.distill.outputs import HeadOutput
 from kdyolo.errors import ConfigError
 
@@ -88,6 +89,28 @@ class FrozenTeacher(Teacher):
         with torch.no_grad(), torch.autocast(pixels.device.type, enabled=False):
             raw = self.model(pixels.to(self.dtype))
         return _output(raw, self.model).select(self.sources)
+
+
+class Ensemble(Teacher):
+    """Several trained models that speak as one, see `ensemble.average`.
+
+    Args:
+        members: They.
+        weights: (T, nc) how much each counts in each class.
+    """
+
+    def __init__(self, members: Sequence[FrozenTeacher], weights: torch.Tensor) -> None:
+        self.members, self.weights = members, weights
+
+    def prepare(self, trainer: DistillTrainer) -> None:
+        """Put them where the student is. Errors as of one."""
+        for member in self.members:
+            member.prepare(trainer)
+        self.weights = self.weights.to(trainer.device)
+
+    def answer(self, pixels: torch.Tensor) -> HeadOutput:
+        """See `Teacher.answer`; without maps, for those of different models have no mean."""
+        return average([member.answer(pixels) for member in self.members], self.weights)
 
 
 class AveragedTeacher(Teacher):

@@ -15,7 +15,7 @@ from kdyolo.distill.inside import DeepToShallow
 from kdyolo.distill.plan import Distillation
 from kdyolo.distill.preflight import Preflight
 from kdyolo.distill.schedule import Balance, Schedule
-from kdyolo.distill.teachers import AveragedTeacher, FrozenTeacher, Peer, Teacher
+from kdyolo.distill.teachers import AveragedTeacher, Ensemble, FrozenTeacher, Peer, Teacher
 from kdyolo.engine import checkpoints
 from kdyolo.engine.job import TrainJob
 from kdyolo.engine.trainer import Trainer
@@ -55,11 +55,11 @@ class DistillTrainer(Trainer):
     def get_model(self, cfg: Any = None, weights: Any = None, verbose: bool = True) -> Any:
         """The student as it would be without a teacher, then its adapters; and the teacher."""
         model = super().get_model(cfg, weights, verbose)
-        frozen = self.distillation.teacher
-        loaded = checkpoints.load(frozen)[0] if frozen else None
-        if loaded is not None:
-            self.teacher = FrozenTeacher(loaded, self.distillation.class_map, model.model[-1].nc)
-        self.methods = self._add_methods(model, loaded or model, self.job.seed)
+        nc, told = model.model[-1].nc, self.distillation
+        frozen = [FrozenTeacher(checkpoints.load(path)[0], class_map, nc) for path, class_map in told.teachers]
+        if frozen:
+            self.teacher = frozen[0] if len(frozen) == 1 else Ensemble(frozen, torch.tensor(told.weights))
+        self.methods = self._add_methods(model, frozen[0].model if len(frozen) == 1 else model, self.job.seed)
         if self.distillation.kind == "ema":
             self.teacher = AveragedTeacher()
         elif self.distillation.kind == "mutual":

@@ -14,7 +14,7 @@ from kdyolo.errors import ConfigError, KdyoloError
 from kdyolo.storage import RunDir
 
 _OF_A_RUN = ("config.yaml", "manifest.json", "log", "split", "budgets", "assistant", ".lock")
-_ONLY_OF_ADOPTED = ("teacher.map_classes", "teacher.trained_on", "teacher.allow_seen_test")
+_ONLY_OF_ADOPTED = ("teacher.more", "teacher.map_classes", "teacher.trained_on", "teacher.allow_seen_test")
 _USED_OF_ADOPTED = ("teacher.checkpoint", "teacher.imgsz", *_ONLY_OF_ADOPTED)
 
 
@@ -65,6 +65,8 @@ def _absolute(section: BaseModel) -> None:
             _absolute(value)
         elif isinstance(value, Path):
             setattr(section, name, value.resolve())
+        elif isinstance(value, tuple) and any(isinstance(part, Path) for part in value):
+            setattr(section, name, tuple(part.resolve() for part in value))
 
 
 def _refuse_foreign(run: RunDir) -> None:

@@ -57,12 +57,13 @@ def doubtful(probs: NDArray[np.float32], thresholds: Sequence[float]) -> NDArray
     The dual thresholds of Efficient Teacher (Xu et al. 2023, https://arxiv.org/abs/2302.07577, section 3.3).
 
     Args:
-        probs: Class probabilities (N, nc).
+        probs: Class probabilities (N, nc); NaN where the teacher does not know the class.
         thresholds: From which score on a box is a label, of each class.
 
     Returns:
         (N,) booleans.
     """
+    probs = np.nan_to_num(probs)
     high = np.asarray(thresholds)[probs.argmax(axis=1)]
     score = probs.max(axis=1, initial=0.0)
     found: NDArray[np.bool_] = (score >= np.maximum(high / 2, FLOOR)) & (score < high)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from kdyolo.config import Config
 from kdyolo.stages.base import Stage, StageContext, StageResult
-from kdyolo.storage import RunDir, StageRecord, atomic_path, read_class_map, sha256_file, write_json
+from kdyolo.storage import RunDir, StageRecord, atomic_path, sha256_file, write_json
 
 if TYPE_CHECKING:
     from kdyolo.boxes import Detections, Truth
@@ -100,10 +100,14 @@ def compare(context: StageContext) -> StageResult:
 
 def _detector(context: StageContext, view: View, record: StageRecord, stage: str) -> Detector:
     from kdyolo.engine.detector import Detector
+    from kdyolo.pseudo import team
 
     folder = context.run.stage(stage)
-    class_map = read_class_map(folder / "classes.json") if stage == "teacher" else None
-    return Detector(folder / "best.pt", record.facts["imgsz"], context.config.runtime, view.names, class_map)
+    if stage == "teacher":
+        pseudo = context.run.stage("pseudo")
+        weights = team.read_weights(pseudo) if context.config.teacher.more else None
+        return team.load(folder, record.facts["imgsz"], context.config.runtime, view.names, weights)
+    return Detector(folder / "best.pt", record.facts["imgsz"], context.config.runtime, view.names)
 
 
 def _arm(

@@ -12,7 +12,6 @@ from kdyolo.errors import ConfigError
 from kdyolo.stages.base import StageContext
 from kdyolo.stages.teaching import distillation, lessons_of
 from kdyolo.stages.training import job_of, lay_out, listening
-from kdyolo.storage import read_class_map
 
 MILLIONS = {"yolov5n": 2.5, "yolov5s": 9.1, "yolov5m": 25.1, "yolov5l": 53.2, "yolov5x": 97.2}
 """Parameters of each size, in millions."""
@@ -106,10 +105,11 @@ def _check(name: str, told: str, level: str = "ok") -> dict[str, str]:
 
 def _classes(context: StageContext) -> str:
     from kdyolo.datasets.view import load_view
+    from kdyolo.pseudo import team
 
     names = load_view(context.run.stage("split")).names
-    known = set(read_class_map(context.run.stage("teacher") / "classes.json").values())
-    unknown = [name for number, name in enumerate(names) if number not in known]
+    known = team.known(context.run.stage("teacher"), len(names))
+    unknown = [name for name, is_known in zip(names, known, strict=True) if not is_known]
     told = f"{len(names) - len(unknown)} of {len(names)} matched by name"
     return f"{told}; unknown to the teacher: {', '.join(unknown)}" if unknown else told
 
@@ -127,7 +127,7 @@ def _look(context: StageContext, folder: Path) -> dict[str, float]:
     if (config.distill.scheme, config.distill.self_teacher) == ("self", "born-again"):
         # The generation before is not there yet; one that has learnt nothing costs as much.
         checkpoints.save_untrained(config.student.model, job.class_names, config.seed + 1, folder / "before.pt")
-        told = Distillation(config.distill, teacher=folder / "before.pt")
+        told = Distillation(config.distill, teachers=((folder / "before.pt", {}),))
     else:
         told = distillation(context, lessons, images)
     from kdyolo.distill.preflight import look

@@ -14,13 +14,14 @@ from kdyolo.config import Config
 from kdyolo.distill import soft_labels
 from kdyolo.errors import ConfigError, DatasetError, StageError
 from kdyolo.stages.base import Stage, StageContext, StageResult
-from kdyolo.storage import RunDir, read_class_map, sha256_by_name, sha256_file, write_json
+from kdyolo.storage import RunDir, sha256_by_name, write_json
 
 if TYPE_CHECKING:
     from kdyolo.datasets.view import View
     from kdyolo.distill.soft_labels import SoftLabels
     from kdyolo.engine.detector import Detector
     from kdyolo.evaluation.accuracy import Accuracy
+    from kdyolo.pseudo.fusion import Floats
     from kdyolo.pseudo.table import PseudoLabels
 
 MAP_CONF = 0.001
@@ -92,18 +93,16 @@ def pseudo_label(context: StageContext) -> StageResult:
         StageError: The teacher is useless on the validation split (`force` goes on), or finds nothing to label.
     """
     from kdyolo.datasets.view import load_view, verify_view
-    from kdyolo.engine.detector import Detector
+    from kdyolo.pseudo import team
 
     config, run, folder = context.config, context.run, context.run.stage("pseudo")
-    for left in ("labels", "images", "predictions.csv", "thresholds.json", soft_labels.FILE):
+    for left in ("labels", "images", "predictions.csv", "thresholds.json", "weights.json", soft_labels.FILE):
         _remove(folder / left)
     view = load_view(run.stage("split"))
     verify_view(view, ("train", "val", "pool"))
     run.require("teacher")
-    checkpoint = run.stage("teacher") / "best.pt"
-    class_map = read_class_map(run.stage("teacher") / "classes.json")
     imgsz = config.pseudo.imgsz or config.teacher.imgsz
-    detector = Detector(checkpoint, imgsz, config.runtime, view.names, class_map)
+    detector, weights = _teacher(context, view, imgsz)
     accuracy = _score(detector, view, context)
     thresholds = _thresholds(accuracy, view.names, config.pseudo.conf)
     targets, pool_facts = _targets(view, context)
@@ -114,7 +113,7 @@ def pseudo_label(context: StageContext) -> StageResult:
             f"The teacher found 0 boxes with a score >= {min(thresholds.values()):.3g} in {len(labels)} images.",
             "Lower the threshold (--conf 0.1), or train the teacher longer.",
         )
-    teacher_sha256 = sha256_file(checkpoint)
+    teacher_sha256 = team.fingerprint(run.stage("teacher"))
     written = _write(folder, targets, labels, view.names, thresholds, teacher_sha256)
     if soft:
         digests = {target.name: target.sha256 for target in targets}
@@ -122,6 +121,8 @@ def pseudo_label(context: StageContext) -> StageResult:
             folder / soft_labels.FILE, soft, digests, soft_labels.Origin(teacher_sha256, imgsz, view.names)
         )
         written.append(folder / soft_labels.FILE)
+    if weights is not None:
+        written.append(team.write_weights(folder, weights))
     facts = {
         "teacher_sha256": teacher_sha256,
         "teacher_val": {k: v for k, v in accuracy.to_json().items() if k != "curves"},
@@ -136,6 +137,29 @@ def pseudo_label(context: StageContext) -> StageResult:
         **pool_facts,
     }
     return StageResult(written, facts, _summary(facts))
+
+
+def _teacher(context: StageContext, view: View, imgsz: int) -> tuple[Detector, Floats | None]:
+    """The teacher; if it is several models, what each is worth in each class: its AP50-95 on the validation split."""
+    from kdyolo.engine.detector import Detector
+    from kdyolo.evaluation.accuracy import evaluate
+    from kdyolo.evaluation.splits import detect, truths
+    from kdyolo.pseudo import team
+    from kdyolo.pseudo.fusion import class_weights
+
+    runtime, folder = context.config.runtime, context.run.stage("teacher")
+    models = list(team.members(folder))
+    if len(models) == 1:
+        return team.load(folder, imgsz, runtime, view.names, None), None
+    images, iou, aps = view.splits["val"], context.config.pseudo.iou, []
+    for number, (path, class_map) in enumerate(models, 1):
+        detector = Detector(path, imgsz, runtime, view.names, class_map)
+        title = f"teacher {number} of {len(models)} on validation"
+        found = detect(detector, images, MAP_CONF, iou, context.progress, title)
+        figures = evaluate(truths(images), found, view.names).per_class
+        aps.append({view.names[ours]: figures[view.names[ours]].mAP50_95 for ours in set(class_map.values())})
+    weights = class_weights(aps, view.names)
+    return team.load(folder, imgsz, runtime, view.names, weights), weights
 
 
 def _remove(path: Path) -> None:
@@ -228,6 +252,7 @@ def _label(
     detector: Detector, targets: Sequence[Target], thresholds: Sequence[float], context: StageContext
 ) -> tuple[dict[str, PseudoLabels], dict[str, SoftLabels], int]:
     """Table name -> labels and soft labels of each image that could be read, and how many could not."""
+    from kdyolo.pseudo import team
     from kdyolo.pseudo.table import judge
 
     settings, progress = context.config.pseudo, context.progress
@@ -235,6 +260,7 @@ def _label(
     lowest = min(LOWEST_SCORE, *thresholds)
     how = {"augment": settings.augment, "soft": not settings.augment}
     outcomes = detector.predict((t.image for t in targets), lowest, settings.iou, **how)
+    known = team.known(context.run.stage("teacher"), len(thresholds))
     labels, soft, lost, not_finite = {}, {}, 0, 0
     for done, (target, outcome) in enumerate(zip(targets, outcomes, strict=True), 1):
         if outcome.detections is None:
@@ -243,7 +269,8 @@ def _label(
         else:
             labels[target.name] = judge(outcome.detections, thresholds, target.width, target.height)
             if not settings.augment:
-                soft[target.name] = soft_labels.soften(outcome.detections, target.width, target.height)
+                size = target.width, target.height
+                soft[target.name] = soft_labels.soften(outcome.detections, *size, known)
         progress.update(done)
     progress.finish()
     if not_finite > _MAX_NOT_FINITE * len(targets):

@@ -7,11 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from kdyolo.stages.base import StageContext
 from kdyolo.stages.training import Lesson, train_model
-from kdyolo.storage import read_class_map, sha256_file
+from kdyolo.storage import sha256_file
 
 if TYPE_CHECKING:
     from kdyolo.datasets.view import ViewImage
@@ -64,12 +62,14 @@ def _label_text(image: ViewImage, theirs: Path, labels: str) -> str:
 def distillation(context: StageContext, lessons: Sequence[Lesson], files: Sequence[Path]) -> Distillation:
     """What the student hears of its teacher, with the soft labels under the names of its own training images."""
     from kdyolo.distill.plan import Distillation
+    from kdyolo.pseudo import team
 
     settings, teacher = context.config.distill, context.run.stage("teacher")
     match settings.scheme, settings.self_teacher:
         case "online-teacher", _:
-            class_map = read_class_map(teacher / "classes.json")
-            return Distillation(settings, teacher=teacher / "best.pt", class_map=class_map)
+            models = tuple(team.members(teacher))
+            weights = team.read_weights(context.run.stage("pseudo")) if len(models) > 1 else None
+            return Distillation(settings, teachers=models, weights=weights)
         case "mutual", _:
             return Distillation(settings, "mutual")
         case "self", "born-again":
@@ -95,31 +95,35 @@ def _born_again(context: StageContext, images: Path) -> Distillation:
     for generation in range(config.distill.generations):
         part = f"generation-{generation}"
         so_far.append(train_model(context, "student", config.student, images, teacher, part))
-        teacher = Distillation(config.distill, teacher=folder / part / "best.pt", generations=tuple(so_far))
+        before = folder / part / "best.pt"
+        teacher = Distillation(config.distill, teachers=((before, {}),), generations=tuple(so_far))
     assert teacher is not None
     return teacher
 
 
 def _hearsay(context: StageContext, lessons: Sequence[Lesson], files: Sequence[Path]) -> dict[str, Hearsay]:
     from kdyolo.distill.carry import Hearsay
+    from kdyolo.pseudo import team
     from kdyolo.pseudo.thresholds import doubtful
 
     thresholds, soft = _thresholds(context), _soft_labels(context, {lesson.name: lesson.image for lesson in lessons})
+    known = team.known(context.run.stage("teacher"), len(thresholds))
     hearsay = {}
     for lesson, file in zip(lessons, files, strict=True):
         if (said := soft.get(lesson.name)) is not None:
-            ignored = doubtful(said.probs, thresholds) if lesson.unlabelled else np.zeros(len(said.probs), dtype=bool)
-            hearsay[file.name] = Hearsay(said, ignored)
+            ignored = doubtful(said.probs, thresholds) & lesson.unlabelled
+            hearsay[file.name] = Hearsay(said, ignored, ~known & lesson.unlabelled)
     return hearsay
 
 
 def _soft_labels(context: StageContext, images: Mapping[str, Path]) -> dict[str, SoftLabels]:
     from kdyolo.datasets.view import load_view
     from kdyolo.distill.soft_labels import FILE, Origin, read_soft_labels
+    from kdyolo.pseudo import team
 
     config, run = context.config, context.run
     origin = Origin(
-        sha256_file(run.stage("teacher") / "best.pt"),
+        team.fingerprint(run.stage("teacher")),
         config.pseudo.imgsz or config.teacher.imgsz,
         load_view(run.stage("split")).names,
     )

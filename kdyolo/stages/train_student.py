@@ -54,6 +54,12 @@ def _check_student(run: RunDir, config: Config) -> None:
             f"The method '{wrong[0]}' needs the teacher at every step; the cached scheme has only its answers.",
             "Use -S distill.scheme=online-teacher, or a response method.",
         )
+    if scheme == "online-teacher" and config.teacher.more and any(i.family != "response" for i in recipe.infos):
+        wrong = [info.name for info in recipe.infos if info.family != "response"]
+        raise ConfigError(
+            f"The method '{wrong[0]}' compares neck maps, and those of several teachers have no mean.",
+            "Use a response method, or a single teacher.",
+        )
     if scheme == "cached" and config.pseudo.augment:
         raise ConfigError(
             "Test-time augmentation gives no soft labels, which the cached scheme needs.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,13 +19,17 @@ if TYPE_CHECKING:
 TRAINED_ON = "trained_on.csv"
 
 
-_OF_ADOPTED = {"checkpoint", "map_classes", "trained_on", "allow_seen_test"}
+_OF_ADOPTED = {"checkpoint", "more", "map_classes", "trained_on", "allow_seen_test"}
 
 
 def _settings(config: Config) -> dict[str, Any]:
     teacher = config.teacher
     if teacher.checkpoint:
-        return teacher.model_dump(mode="json", include={"imgsz", "map_classes", "allow_seen_test"})
+        used = {"imgsz", "map_classes", "allow_seen_test"}
+        return {
+            **teacher.model_dump(mode="json", include=used),
+            **({"team": len(teacher.more)} if teacher.more else {}),
+        }
     recipe = teacher.model_dump(mode="json", exclude=_OF_ADOPTED | {"weights"})
     return {"seed": config.seed, "precision": config.runtime.precision, "teacher": recipe}
 
@@ -33,6 +38,8 @@ def _inputs(config: Config) -> dict[str, str]:
     teacher = config.teacher
     if teacher.checkpoint:
         given = {"checkpoint": teacher.checkpoint, "trained_on": _trained_on(teacher)}
+        for number, path in enumerate(teacher.more, 2):
+            given |= {f"more {number}": path, f"trained_on {number}": _beside(path)}
     else:
         given = {"weights": teacher.weights}
     return {name: fingerprint(path, f"teacher.{name}") for name, path in given.items() if path is not None}
@@ -42,7 +49,11 @@ def _trained_on(teacher: TeacherSettings) -> Path | None:
     """The list of images an adopted teacher was trained on: named, or beside its checkpoint."""
     if teacher.trained_on is not None or teacher.checkpoint is None:
         return teacher.trained_on
-    beside = teacher.checkpoint.with_name(TRAINED_ON)
+    return _beside(teacher.checkpoint)
+
+
+def _beside(checkpoint: Path) -> Path | None:
+    beside = checkpoint.with_name(TRAINED_ON)
     return beside if beside.is_file() else None
 
 
@@ -90,36 +101,78 @@ def _adopt(context: StageContext) -> StageResult:
 
     settings, folder = context.config.teacher, context.run.stage("teacher")
     assert settings.checkpoint is not None
-    model, saved = checkpoints.load(settings.checkpoint)
-    theirs = [model.names[i] for i in range(len(model.names))]
     view = load_view(context.run.stage("split"))
-    class_map = match_classes(theirs, view.names, settings.map_classes)
-    saw = _what_it_saw(context, view)
+    listed = [_trained_on(settings), *map(_beside, settings.more)]
+    adopted = [
+        _adopt_one(context, view, path, list_, number)
+        for number, (path, list_) in enumerate(zip([settings.checkpoint, *settings.more], listed, strict=True), 1)
+    ]
     folder.mkdir(parents=True, exist_ok=True)
-    checkpoints.save_stripped(settings.checkpoint, folder / "best.pt")
-    classes = _write_classes(folder, class_map)
-    trained = saved.get("train_args") or {}
-    if trained.get("imgsz") not in (None, settings.imgsz):
+    outputs = []
+    for number, one in enumerate(adopted, 1):
+        suffix = "" if number == 1 else f"-{number}"
+        checkpoints.save_stripped(one.checkpoint, folder / f"best{suffix}.pt")
+        outputs += [folder / f"best{suffix}.pt", _write_classes(folder, one.class_map, suffix)]
+    known = {number for one in adopted for number in one.class_map.values()}
+    if unknown := [name for number, name in enumerate(view.names) if number not in known]:
         context.progress.warn(
-            f"This teacher was trained at {trained['imgsz']} px but will be used at {settings.imgsz} px "
-            f"(--imgsz {trained['imgsz']} changes that)."
+            f"No teacher knows {', '.join(unknown)}. On unlabelled images such objects are background to the student; "
+            "--scheme cached takes them as unknown."
         )
+    first = adopted[0]
     facts = {
-        "model": checkpoints.describe_architecture(model),
+        "model": " + ".join(one.model for one in adopted),
         "adopted_from": str(settings.checkpoint),
         "adopted_sha256": sha256_file(settings.checkpoint),
         "imgsz": settings.imgsz,
-        "epochs": trained.get("epochs"),
-        "saw": saw,
+        "epochs": first.epochs,
+        "saw": first.saw,
     }
-    outputs = [folder / "best.pt", classes]
-    if (listed := _trained_on(settings)) is not None:
+    if settings.more:
+        facts["team"] = [{"model": one.model, "adopted_from": str(one.checkpoint), "saw": one.saw} for one in adopted]
+        facts["saw"] = _most_seen([one.saw for one in adopted])
+    if listed[0] is not None:
         outputs.append(folder / TRAINED_ON)
-        write_text(outputs[-1], listed.read_text(encoding="utf-8"))
-    return StageResult(outputs, facts, f"adopted {settings.checkpoint.name} ({facts['model']})")
+        write_text(outputs[-1], listed[0].read_text(encoding="utf-8"))
+    names = ", ".join(one.checkpoint.name for one in adopted)
+    return StageResult(outputs, facts, f"adopted {names} ({facts['model']})")
 
 
-def _what_it_saw(context: StageContext, view: View) -> dict[str, int] | None:
+@dataclass(frozen=True)
+class _Adopted:
+    checkpoint: Path
+    model: str
+    class_map: dict[int, int]
+    epochs: int | None
+    saw: dict[str, int] | None
+
+
+def _adopt_one(context: StageContext, view: View, path: Path, listed: Path | None, number: int) -> _Adopted:
+    from kdyolo.engine import checkpoints
+
+    settings = context.config.teacher
+    model, saved = checkpoints.load(path)
+    theirs = [model.names[i] for i in range(len(model.names))]
+    match = match_some if settings.more else match_classes
+    class_map = match(theirs, view.names, settings.map_classes)
+    trained = saved.get("train_args") or {}
+    if trained.get("imgsz") not in (None, settings.imgsz):
+        which = f"Teacher {number}" if settings.more else "This teacher"
+        context.progress.warn(
+            f"{which} was trained at {trained['imgsz']} px but will be used at {settings.imgsz} px "
+            f"(--imgsz {trained['imgsz']} changes that)."
+        )
+    saw = _what_it_saw(context, view, listed)
+    return _Adopted(path, checkpoints.describe_architecture(model), class_map, trained.get("epochs"), saw)
+
+
+def _most_seen(seen: Sequence[dict[str, int] | None]) -> dict[str, int] | None:
+    """The largest count of each split over several teachers; None if nothing is known of one of them."""
+    known = [saw for saw in seen if saw is not None]
+    return {key: max(saw[key] for saw in known) for key in known[0]} if len(known) == len(seen) else None
+
+
+def _what_it_saw(context: StageContext, view: View, listed: Path | None) -> dict[str, int] | None:
     """How many images of each split an adopted teacher was trained on; None where nothing says so.
 
     Raises:
@@ -128,7 +181,7 @@ def _what_it_saw(context: StageContext, view: View) -> dict[str, int] | None:
     from kdyolo.datasets.trained_on import read_trained_on, seen_before
 
     settings = context.config.teacher
-    if (listed := _trained_on(settings)) is None:
+    if listed is None:
         context.progress.warn(
             f"Nothing says what this teacher was trained on (no {TRAINED_ON} beside it): if it was on test images, "
             "what is measured on them proves nothing."
@@ -155,10 +208,31 @@ def _what_it_saw(context: StageContext, view: View) -> dict[str, int] | None:
     return saw
 
 
-def _write_classes(folder: Path, class_map: Mapping[int, int]) -> Path:
+def _write_classes(folder: Path, class_map: Mapping[int, int], suffix: str = "") -> Path:
     """Write which class id of the teacher is which of the data set; what depends on it is redone when it changes."""
-    write_json(folder / "classes.json", {str(theirs): ours for theirs, ours in class_map.items()})
-    return folder / "classes.json"
+    write_json(folder / f"classes{suffix}.json", {str(theirs): ours for theirs, ours in class_map.items()})
+    return folder / f"classes{suffix}.json"
+
+
+def match_some(theirs: Sequence[str], ours: Sequence[str], given: Mapping[str, str] | None) -> dict[int, int]:
+    """Teacher class id -> data set class id, by name: one of several teachers need not know all classes.
+
+    Args:
+        theirs: The teacher's class names in order.
+        ours: The data set's class names in order.
+        given: Teacher name -> data set name, for names that differ; other names stand for themselves.
+
+    Raises:
+        ConfigError: Not one class is known to both.
+    """
+    renamed = [(given or {}).get(name, name) for name in theirs]
+    class_map = {number: list(ours).index(name) for number, name in enumerate(renamed) if name in ours}
+    if not class_map:
+        raise ConfigError(
+            f"A teacher knows none of the data set's classes: {', '.join(theirs[:20])}.",
+            f"Leave it out, or say which is which with --map-classes. Data set: {', '.join(ours[:20])}.",
+        )
+    return class_map
 
 
 def match_classes(theirs: Sequence[str], ours: Sequence[str], given: Mapping[str, str] | None) -> dict[int, int]:

@@ -19,6 +19,7 @@ from ultralytics.data.dataset import YOLODataset  # noqa: E402
 from kdyolo.distill.carry import Hearsay, attach  # noqa: E402
 
 NC, SIZE, IMAGES = 3, 96, 6
+KNOWN = np.zeros(NC, dtype=bool)  # no class is unknown
 
 
 def soft_of(boxes, seed=0):
@@ -91,7 +92,7 @@ def test_the_teachers_boxes_move_exactly_as_labels_do(folder, augment):
 
     as_labels = drawn(dataset(folder, boxes_of, **augment))
     carrying = dataset(folder, truth, **augment)
-    hearsay = {f"{n}.png": Hearsay(soft_of(boxes_of(n), n), np.zeros(4, dtype=bool)) for n in range(IMAGES)}
+    hearsay = {f"{n}.png": Hearsay(soft_of(boxes_of(n), n), np.zeros(4, dtype=bool), KNOWN) for n in range(IMAGES)}
     attach(carrying, hearsay, NC)
     compared = 0
     for plain, told in zip(as_labels, drawn(carrying), strict=True):
@@ -109,7 +110,7 @@ def test_the_teachers_boxes_move_exactly_as_labels_do(folder, augment):
 def test_labels_themselves_come_out_as_without_a_teacher(folder):
     plain = drawn(dataset(folder, boxes_of))
     carrying = dataset(folder, boxes_of)
-    attach(carrying, {f"{n}.png": Hearsay(soft_of(boxes_of(n)), np.ones(4, dtype=bool)) for n in range(4)}, NC)
+    attach(carrying, {f"{n}.png": Hearsay(soft_of(boxes_of(n)), np.ones(4, dtype=bool), KNOWN) for n in range(4)}, NC)
     for before, after in zip(plain, drawn(carrying), strict=True):
         for key in ("img", "cls", "bboxes", "batch_idx"):
             assert torch.equal(before[key], after[key]), key
@@ -127,7 +128,7 @@ def test_labels_themselves_come_out_as_without_a_teacher(folder):
 def test_a_flip_exchanges_what_is_known_of_the_sides(folder, flips, order):
     still = {"mosaic": 0.0, "translate": 0.0, "scale": 0.0, "fliplr": 0.0, **flips}
     carrying = dataset(folder, boxes_of, **still)
-    hearsay = {f"{n}.png": Hearsay(soft_of(boxes_of(n), n), np.zeros(4, dtype=bool)) for n in range(IMAGES)}
+    hearsay = {f"{n}.png": Hearsay(soft_of(boxes_of(n), n), np.zeros(4, dtype=bool), KNOWN) for n in range(IMAGES)}
     attach(carrying, hearsay, NC)
     for number, sample in enumerate(drawn(carrying, 1)):
         soft = hearsay[f"{number}.png"].soft
@@ -140,24 +141,49 @@ def test_doubtful_boxes_come_along_and_paired_ones_are_not_doubtful(folder):
     thirds = drawn(dataset(folder, lambda n: boxes_of(n)[2:3], **still), 1)
     carrying = dataset(folder, lambda n: boxes_of(n)[:2], **still)
     doubtful = np.array([True, False, True, False])
-    attach(carrying, {f"{n}.png": Hearsay(soft_of(boxes_of(n)), doubtful) for n in range(IMAGES)}, NC)
+    attach(carrying, {f"{n}.png": Hearsay(soft_of(boxes_of(n)), doubtful, KNOWN) for n in range(IMAGES)}, NC)
     for third, sample in zip(thirds, drawn(carrying, 1), strict=True):
         assert sample["teacher"].isfinite().all()
-        assert np.allclose(sample["ignored"], xywh_to_xyxy(third["bboxes"].numpy()), atol=1e-5)
+        assert np.allclose(sample["ignored"][:, :4], xywh_to_xyxy(third["bboxes"].numpy()), atol=1e-5)
+        assert (sample["ignored"][:, 4:] == 1).all()
+
+
+@pytest.mark.parametrize("mosaic", [0.0, 1.0])
+def test_classes_nobody_looked_for_are_unknown_all_over_their_image(folder, mosaic):
+    carrying = dataset(folder, boxes_of, mosaic=mosaic, translate=0.0, scale=0.0, fliplr=0.0)
+    unknown = {n: np.arange(NC) == n % NC for n in range(IMAGES)}
+    nothing = np.zeros(4, dtype=bool)
+    attach(carrying, {f"{n}.png": Hearsay(soft_of(boxes_of(n), n), nothing, unknown[n]) for n in range(IMAGES)}, NC)
+    for number, sample in enumerate(drawn(carrying, 1)):
+        zones = sample["ignored"].numpy()
+        assert sample["teacher"].isfinite().all(1).any()
+        if mosaic:
+            assert 1 <= len(zones) <= 4  # each image of the mosaic that is in sight
+            assert (zones[:, 4:].sum(1) == 1).all()
+        else:
+            (zone,) = zones
+            assert zone[4:].tolist() == unknown[number].astype(float).tolist()
+            x1, y1, x2, y2 = zone[:4].tolist()
+            labels = xywh_to_xyxy(sample["bboxes"].numpy())
+            assert (labels[:, :2] >= [x1 - 1e-5, y1 - 1e-5]).all()
+            assert (labels[:, 2:] <= [x2 + 1e-5, y2 + 1e-5]).all()
+            assert (x2 - x1) == pytest.approx(1, abs=0.02)  # letterboxed above and below only
 
 
 def test_images_without_hearsay_and_without_labels(folder):
     carrying = dataset(folder, lambda n: boxes_of(n)[: n % 2], mosaic=0.0)
-    attach(carrying, {"1.png": Hearsay(soft_of(np.zeros((0, 4))), np.zeros(0, dtype=bool))}, NC)
+    attach(carrying, {"1.png": Hearsay(soft_of(np.zeros((0, 4))), np.zeros(0, dtype=bool), KNOWN)}, NC)
     for sample in drawn(carrying):
         assert sample["teacher"].shape == (len(sample["cls"]), NC + 8)
         assert sample["teacher"].isnan().all()
-        assert sample["ignored"].shape == (0, 4)
+        assert sample["ignored"].shape == (0, 4 + NC)
 
 
 def test_the_end_of_mosaics_keeps_the_teacher(folder):
     carrying = dataset(folder, boxes_of, mosaic=1.0)
-    attach(carrying, {f"{n}.png": Hearsay(soft_of(boxes_of(n)), np.zeros(4, dtype=bool)) for n in range(IMAGES)}, NC)
+    attach(
+        carrying, {f"{n}.png": Hearsay(soft_of(boxes_of(n)), np.zeros(4, dtype=bool), KNOWN) for n in range(IMAGES)}, NC
+    )
     carrying.close_mosaic(get_cfg(overrides=AugmentSettings().model_dump()))
     samples = drawn(carrying, 1)
     assert any(sample["teacher"].isfinite().any() for sample in samples)

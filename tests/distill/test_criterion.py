@@ -63,7 +63,7 @@ def test_without_a_teacher_it_is_the_stock_loss_and_a_zero(model, raw):
 
 
 def test_a_replayed_teacher_adds_to_the_loss_and_leaves_the_labels_alone(model, raw):
-    given = {**batch(), "teacher": told(), "ignored": (torch.zeros(0, 4), torch.zeros(0, 4))}
+    given = {**batch(), "teacher": told(), "ignored": (torch.zeros(0, 4 + NC), torch.zeros(0, 4 + NC))}
     expected, _ = Fp32DetectionLoss(model).loss(raw, batch())
     loss, items = DistillLoss(model, objective(), weight=2.0).loss(raw, given)
     once, _ = DistillLoss(model, objective(), weight=1.0).loss(raw, given)
@@ -143,14 +143,37 @@ def test_a_doubtful_side_keeps_its_mean_and_spread(deviation):
 
 def test_ignored_places_are_no_background_and_labels_in_them_still_count(model, raw):
     plain, _ = Fp32DetectionLoss(model).loss(raw, batch())
-    everything = torch.tensor([[0.0, 0, 1, 1]])
-    given = {**batch(), "ignored": (everything, torch.zeros(0, 4))}
+    everything = torch.tensor([[0.0, 0, 1, 1, *[1] * NC]])
+    given = {**batch(), "ignored": (everything, torch.zeros(0, 4 + NC))}
     loss, _ = DistillLoss(model, None).loss(raw, given)
     assert loss[1] < plain[1]
     assert torch.equal(loss[[0, 2]], plain[[0, 2]])
     gradient = torch.autograd.grad(loss[1], raw["scores"])[0].abs().sum(1) > 0
     assert 0 < int(gradient[0].sum()) < gradient.shape[1]
     assert gradient[1].all()
+
+
+def test_an_unknown_class_is_not_taught_as_background(model, raw):
+    half = torch.tensor([[0.0, 0, 0.5, 1, 0, 1, 0], [0.25, 0, 0.5, 1, 0, 0, 0]])  # class 1, left half of image 0
+    given = {**batch(), "ignored": (half, torch.zeros(0, 4 + NC))}
+    loss, _ = DistillLoss(model, None).loss(raw, given)
+    silent = torch.autograd.grad(loss[1], raw["scores"])[0] == 0
+    assert silent.any(2).tolist() == [[False, True, False], [False, False, False]]
+    where = HeadOutput.from_raw(raw, model.stride.tolist())
+    x = (where.anchors * where.strides)[:, 0]
+    assert not silent[0, 1][x > SIZE / 2].any()
+    assert silent[0, 1][x < SIZE / 2].float().mean() > 0.5
+
+
+def test_of_a_class_the_teacher_does_not_know_it_says_nothing(model, raw):
+    rows = [row.clone() for row in told()]
+    for row in rows:
+        row[:, 1] = torch.nan
+    criterion = DistillLoss(model, objective("bckd"), weight=1.0)
+    loss, _ = criterion.loss(raw, {**batch(), "teacher": tuple(rows)})
+    gradient = torch.autograd.grad(loss[3], raw["scores"])[0]
+    assert loss[3] > 0
+    assert (gradient.abs().sum((0, 2)) > 0).tolist() == [True, False, True]
 
 
 def test_the_deaf_entropy_is_the_stock_one_where_nothing_is_ignored():

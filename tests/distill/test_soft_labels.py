@@ -92,10 +92,13 @@ def test_detections_become_shares_of_image_and_box():
         probs=np.array([[0.5, 0.1], [0.2, 0.9], [0.1, 0]]),
         spread=np.array([[4.0, 2, 8, 1], [1, 1, 1, 1], [1, 1, 1, 1]]),
     )
-    soft = soften(found, 200, 100)
+    soft = soften(found, 200, 100, np.array([True, True]))
     assert soft.probs.argmax(1).tolist() == [1, 0]  # by score; the one outside of the image is gone
     assert np.allclose(xywh_to_xyxy(soft.xywhn), [[0, 0, 0.1, 1], [0.05, 0.2, 0.25, 0.4]])
     assert np.allclose(soft.spread[1], [4 / 40, 2 / 20, 8 / 40, 1 / 20])
+    half = soften(found, 200, 100, np.array([True, False]))
+    assert half.probs[:, 1].tolist() == pytest.approx([np.nan, np.nan], nan_ok=True)
+    assert half.score.tolist() == pytest.approx([0.2, 0.5])
 
 
 def test_each_true_box_gets_at_most_one_and_the_best_one():
