@@ -214,6 +214,13 @@ class PseudoSettings(Settings):
     """How the teacher writes labels."""
 
     images: Path | None = Field(None, description="folder of unlabelled images to label as well")
+    synthetic: int = Field(
+        0,
+        ge=0,
+        description="unlabelled images to make from the teacher alone, for when its data are gone; not with images",
+    )
+    synthetic_imgsz: int = Field(160, ge=32, le=1024, description="their side (px, a multiple of 32)")
+    synthetic_steps: int = Field(300, ge=1, description="gradient steps they are made with")
     conf: float | dict[str, float] | None = Field(
         None, description="score threshold, one or per class; null: best F1 per class on the validation split"
     )
@@ -232,10 +239,19 @@ class PseudoSettings(Settings):
             raise ValueError("a score threshold lies between 0 and 1")
         return conf
 
-    @field_validator("imgsz")
+    @field_validator("imgsz", "synthetic_imgsz")
     @classmethod
     def _multiple_of_stride(cls, imgsz: int | None) -> int | None:
         return None if imgsz is None else _on_stride(imgsz)
+
+    @model_validator(mode="after")
+    def _one_pool(self) -> Self:
+        if self.synthetic and self.images is not None:
+            raise ValueError(
+                "synthetic and images exclude each other; take one back: -S pseudo.synthetic=0, or "
+                "-S pseudo.images=null"
+            )
+        return self
 
 
 class StudentSettings(TrainSettings):
@@ -243,10 +259,10 @@ class StudentSettings(TrainSettings):
 
     section: ClassVar[str] = "student"
 
-    labels: Literal["auto", "pseudo", "gt", "gt+pool", "gt+pseudo"] = Field(
+    labels: Literal["auto", "pseudo", "gt", "gt+pool", "gt+pseudo", "pool"] = Field(
         "auto",
         description="which labels the student learns: the teacher's (pseudo), the data set's (gt), those and the "
-        "teacher's on unlabelled images (gt+pool), or also the teacher's boxes that the data set lacks (gt+pseudo); "
+        "teacher's on unlabelled images (gt+pool), those alone (pool), or also the teacher's boxes that the data set lacks (gt+pseudo); "
         "auto: pseudo with distill.scheme labels, gt with self and mutual, else gt+pool",
     )
 

@@ -157,12 +157,20 @@ Pool = Annotated[
     ),
 ]
 Labels = Annotated[
-    Literal["auto", "pseudo", "gt", "gt+pool", "gt+pseudo"] | None,
+    Literal["auto", "pseudo", "gt", "gt+pool", "gt+pseudo", "pool"] | None,
     typer.Option(rich_help_panel=TRAINING_PANEL, help="Which labels the student learns."),
 ]
 Scheme = Annotated[
     Literal["labels", "cached", "online-teacher", "self", "mutual"] | None,
     typer.Option(rich_help_panel=TRAINING_PANEL, help="What the student hears of its teacher beside labels."),
+]
+DataFree = Annotated[
+    bool,
+    typer.Option(
+        "--data-free",
+        rich_help_panel=TRAINING_PANEL,
+        help="The student sees no labelled image: only those of --pool, or without one images made from the teacher.",
+    ),
 ]
 Assistant = Annotated[
     str | None,
@@ -242,6 +250,16 @@ def runtime(offline: bool | None, precision: str | None, device: str | None, tra
         "runtime.device": device,
         "runtime.track": track or None,
     }
+
+
+DATA_FREE_IMAGES = 256
+
+
+def data_free(wanted: bool, pool: Path | None) -> dict[str, Any]:
+    """The settings of a distillation without data."""
+    if not wanted:
+        return {}
+    return {"student.labels": "pool", **({} if pool else {"pseudo.synthetic": DATA_FREE_IMAGES})}
 
 
 def adopting(teacher: list[Path] | None) -> dict[str, Any]:

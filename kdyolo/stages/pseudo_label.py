@@ -48,6 +48,7 @@ def _settings(config: Config) -> dict[str, Any]:
         "audit": config.audit.model_dump(mode="json", exclude={"cache"}),
         "teacher_imgsz": config.teacher.imgsz,
         "precision": config.runtime.precision,
+        **({"seed": config.seed} if config.pseudo.synthetic else {}),
     }
 
 
@@ -221,10 +222,11 @@ def _targets(view: View, context: StageContext) -> tuple[list[Target], dict[str,
         for split in ("train", "pool")
         for i in view.splits[split]
     ]
-    if context.config.pseudo.images is None:
+    folder_of_pool = _synthesised(context) if context.config.pseudo.synthetic else context.config.pseudo.images
+    if folder_of_pool is None:
         return targets, {}
     known = [image for images in view.splits.values() for image in images]
-    pool = read_pool(context.config.pseudo.images, known, context.config.audit, context.progress)
+    pool = read_pool(folder_of_pool, known, context.config.audit, context.progress)
     stems = view_stems([sample.name for sample in pool.usable])
     taken = {target.label.stem for target in targets}
     (folder / "images" / "pool").mkdir(parents=True)
@@ -246,6 +248,17 @@ def _targets(view: View, context: StageContext) -> tuple[list[Target], dict[str,
             "quarantined": len(rejected) - duplicates,
         }
     }
+
+
+def _synthesised(context: StageContext) -> Path:
+    """Images made from the teacher alone, see `distill.synthesis`; of several teachers, from the first."""
+    from kdyolo.distill.synthesis import Recipe, synthesise
+
+    config, folder = context.config, context.run.stage("pseudo") / "synthetic"
+    wanted = config.pseudo
+    recipe = Recipe(wanted.synthetic, wanted.synthetic_imgsz, wanted.synthetic_steps, seed=config.seed)
+    synthesise(context.run.stage("teacher") / "best.pt", recipe, config.runtime, folder, context.progress)
+    return folder
 
 
 def _label(

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kdyolo.errors import ConfigError
 from kdyolo.stages.base import StageContext
 from kdyolo.stages.training import Lesson, train_model
 from kdyolo.storage import sha256_file
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def lessons_of(context: StageContext, labels: str) -> list[Lesson]:
-    """Training images with the labels asked for: `pseudo`, `gt`, `gt+pool` or `gt+pseudo`.
+    """Training images with the labels asked for: `pseudo`, `gt`, `gt+pool`, `gt+pseudo` or `pool`.
 
     Images the teacher could not read are left out of every variant, so that all arms see the same ones.
     """
@@ -31,7 +32,7 @@ def lessons_of(context: StageContext, labels: str) -> list[Lesson]:
     run.require("pseudo")
     teacher_labels = run.stage("pseudo") / "labels"
     lessons = []
-    for image in view.splits["train"]:
+    for image in view.splits["train"] if labels != "pool" else ():
         theirs = teacher_labels / "train" / image.label.name
         if theirs.exists():
             text = _label_text(image, theirs, labels)
@@ -43,6 +44,11 @@ def lessons_of(context: StageContext, labels: str) -> list[Lesson]:
         theirs = teacher_labels / "pool" / f"{path.stem}.txt"
         if theirs.exists():
             lessons.append(Lesson(path, theirs.read_text(encoding="utf-8"), f"pool/{path.name}", unlabelled=True))
+    if not lessons:
+        raise ConfigError(
+            "The student is to learn from unlabelled images alone, and there are none.",
+            "Give some with --pool DIR, or have them made with -S pseudo.synthetic=256.",
+        )
     return lessons
 
 
