@@ -251,6 +251,13 @@ def _sources(class_map: Mapping[int, int] | None, nc: int) -> list[list[int]] | 
     return [sorted(theirs for theirs, ours in class_map.items() if ours == i) for i in range(nc)]
 
 
+def stack(outputs: Sequence[Any]) -> Any:
+    """Outputs (B, 4 + nc, A) of T models for one batch as (B, T, 4 + nc, A)."""
+    import torch
+
+    return torch.stack(list(outputs), 1)
+
+
 def read_ahead(paths: Iterable[Path], ahead: int = 8) -> Iterator[tuple[Path, Image | None]]:
     """Decode image files in order, some of them ahead of time in threads; None for a file that does not decode."""
     remaining = iter(paths)

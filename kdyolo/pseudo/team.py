@@ -12,7 +12,7 @@ import numpy as np
 
 from kdyolo.boxes import Detections
 from kdyolo.config import RuntimeSettings
-from kdyolo.engine.detector import Detector, Image
+from kdyolo.engine.detector import Detector, Image, stack
 from kdyolo.pseudo.fusion import Bools, Floats, fuse
 from kdyolo.storage import read_class_map, sha256_file, write_json
 
@@ -43,10 +43,8 @@ class Team(Detector):
 
     def forward(self, batch: Any, augment: bool = False) -> tuple[Any, Any]:
         """Decoded outputs (B, T, 4 + nc, A) in fp32, and each member's raw one."""
-        import torch
-
         outputs = [member.forward(batch, augment) for member in self.members]
-        return torch.stack([decoded for decoded, _ in outputs], 1), [raw for _, raw in outputs]
+        return stack([decoded for decoded, _ in outputs]), [raw for _, raw in outputs]
 
     def postprocess(
         self,

@@ -13,7 +13,6 @@ from kdyolo.datasets.formats.labels import read_labels
 from kdyolo.datasets.view import load_view
 from kdyolo.engine import checkpoints
 from kdyolo.errors import ConfigError, DatasetError, Interrupted, RunExistsError, StageError, UntrustedFileError
-from kdyolo.stages import train_student as module
 from kdyolo.storage import RunDir, sha256_by_name
 
 pytestmark = pytest.mark.slow
@@ -206,11 +205,12 @@ def test_images_a_teacher_could_not_read_are_missing_in_every_arm(labelled, tmp_
     run.write_record(record)
     from kdyolo.config import load_config
     from kdyolo.progress import Silent
+    from kdyolo.stages import teaching
     from kdyolo.stages.base import StageContext
 
     context = StageContext(run, load_config(run.config), Silent())
     names = {
-        labels: {x.image.stem for x in module._lessons(context, labels)} for labels in ("pseudo", "gt", "gt+pseudo")
+        labels: {x.image.stem for x in teaching.lessons_of(context, labels)} for labels in ("pseudo", "gt", "gt+pseudo")
     }
     assert names["pseudo"] == names["gt"] == names["gt+pseudo"]
     everything = {image.image.stem for image in load_view(run.stage("split")).splits["train"]}

@@ -1,0 +1,94 @@
+"""A model between teacher and student: two chains in one command."""
+
+import json
+
+import fake_chain
+import pytest
+
+from kdyolo.config import load_config
+from kdyolo.errors import ConfigError, Interrupted, StageError
+from kdyolo.pipeline import execute, resolve
+from kdyolo.storage import RunDir
+
+
+def start(run, source, notes=None, assistant="m", **arguments):
+    config = resolve(run, overrides={"data.source": source, "distill.assistant": assistant})
+    return execute(run, config, fake_chain.CHAIN, notes, **arguments)
+
+
+def test_the_assistant_is_made_first_and_becomes_the_teacher(run, source):
+    outcome = start(run, source)
+    made = [f"assistant/{stage}" for stage in ("split", "teacher", "pseudo", "student")]
+    assert outcome.ran == made + [stage.name for stage in fake_chain.CHAIN]
+    helper = RunDir(run.root / "assistant")
+    assert helper.record("student").settings["student"]["model"] == "yolov5m"
+    assert helper.record("teacher").settings["teacher"]["checkpoint"] is None
+    assert helper.record("baseline") is None
+    assert not (helper.root / "report").exists()
+    taught = run.record("teacher").settings["teacher"]
+    assert taught["checkpoint"] == str(helper.stage("student") / "best.pt")
+    assert run.record("student").settings["student"]["model"] == "yolov5n"
+
+
+def test_the_run_keeps_what_the_user_asked_for_and_goes_on(run, source):
+    start(run, source)
+    kept = load_config(run.config)
+    assert (kept.distill.assistant, kept.teacher.checkpoint, kept.teacher.model) == ("yolov5m", None, "yolov5x")
+    again = execute(run, resolve(run), fake_chain.CHAIN)
+    assert again.ran == []
+    assert len(again.skipped) == 4 + len(fake_chain.CHAIN)
+
+
+def test_a_later_stage_alone_does_not_make_it_again(run, source):
+    start(run, source)
+    outcome = execute(run, resolve(run), fake_chain.CHAIN, only="student", force=True)
+    assert outcome.ran == ["student"]
+
+
+def test_what_failed_while_it_was_made_goes_on_from_the_run_itself(run, source, monkeypatch):
+    monkeypatch.setenv("FAKE_PSEUDO", "fail")
+    with pytest.raises(StageError):
+        start(run, source)
+    assert run.config.is_file()
+    assert run.record("teacher") is None
+    monkeypatch.delenv("FAKE_PSEUDO")
+    outcome = execute(run, resolve(run), fake_chain.CHAIN)
+    assert outcome.ran[:2] == ["assistant/pseudo", "assistant/student"]
+    assert outcome.ran[-1] == "compare"
+
+
+def test_a_stop_says_how_to_go_on_with_the_run_and_not_with_the_assistant(run, source, monkeypatch):
+    monkeypatch.setenv("FAKE_TEACHER", "interrupt")
+    with pytest.raises(Interrupted) as caught:
+        start(run, source)
+    assert f"kdyolo run --run {run.shown}`" in caught.value.hint
+
+
+def test_force_moves_both_aside(run, source):
+    start(run, source)
+    outcome = start(run, source, force=True)
+    assert len(outcome.ran) == 4 + len(fake_chain.CHAIN)
+    (old,) = [p for p in run.root.parent.iterdir() if p != run.root and (p / "assistant").exists()]
+    assert (old / "assistant" / "student").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("assistant", "told"), [("n", "choose one of yolov5s"), ("x", "choose one of yolov5s"), ("q", "unknown model")]
+)
+def test_it_stands_between_the_two(run, source, assistant, told):
+    with pytest.raises(ConfigError, match=told):
+        start(run, source, assistant=assistant)
+
+
+def test_every_budget_has_its_own(run, source, monkeypatch):
+    import sys
+    import types
+
+    module = types.ModuleType("kdyolo.report.budgets")
+    module.build, module.is_current = (lambda run, runs: None), (lambda run, runs: False)
+    monkeypatch.setitem(sys.modules, "kdyolo.report.budgets", module)
+    config = resolve(run, overrides={"data.source": source, "distill.assistant": "s", "label_budgets": [0.5, 1.0]})
+    execute(run, config, fake_chain.CHAIN)
+    for share in ("0.5", "1"):
+        record = json.loads((run.root / "budgets" / share / "assistant" / "student" / "stage.json").read_text())
+        assert record["status"] == "done"
