@@ -1,7 +1,7 @@
 """Images from a detector alone: pixels that make a teacher see boxes nobody drew, for when its data set is gone.
 
-Chawla et al., "Data-free Knowledge Distillation for Object Detection" (DIODE), WACV 2021: from noise, the pixels descend
-the teacher's own detection loss on sampled boxes, kept natural by the statistics its batch normalisation remembers.
+Chawla et al., "Data-free Knowledge Distillation for Object Detection" (DIODE), WACV 2021: from noise, the pixels
+descend the teacher's own detection loss on sampled boxes, kept natural by the statistics its batch normalisation remembers.
 """
 
 from __future__ import annotations
@@ -253,8 +253,8 @@ def batch_norm_distance(norm: nn.BatchNorm2d, inputs: Tensor) -> Tensor:
     assert norm.running_mean is not None
     assert norm.running_var is not None
     variance, mean = torch.var_mean(inputs, (0, 2, 3), correction=0)
-    distance: Tensor = torch.linalg.vector_norm(mean - norm.running_mean)
-    return distance + torch.linalg.vector_norm(variance - norm.running_var)
+    gaps = (mean - norm.running_mean, variance - norm.running_var)
+    return torch.stack([torch.linalg.vector_norm(gap) for gap in gaps]).sum()
 
 
 def total_variation(pixels: Tensor) -> Tensor:
