@@ -262,8 +262,8 @@ class StudentSettings(TrainSettings):
     labels: Literal["auto", "pseudo", "gt", "gt+pool", "gt+pseudo", "pool"] = Field(
         "auto",
         description="which labels the student learns: the teacher's (pseudo), the data set's (gt), those and the "
-        "teacher's on unlabelled images (gt+pool), those alone (pool), or also the teacher's boxes that the data set lacks (gt+pseudo); "
-        "auto: pseudo with distill.scheme labels, gt with self and mutual, else gt+pool",
+        "teacher's on unlabelled images (gt+pool), the latter alone (pool), or also the teacher's boxes that the data "
+        "set lacks (gt+pseudo); auto: pseudo with distill.scheme labels, gt with self and mutual, else gt+pool",
     )
 
 
@@ -341,6 +341,9 @@ class Config(Settings):
     """Everything that decides a run."""
 
     seed: int = Field(0, ge=0, description="seed of weights, shuffling and augmentation (the split has its own)")
+    more_seeds: tuple[int, ...] = Field(
+        (), description="student and control are trained again with each of these seeds, paired; the teacher is not"
+    )
     label_budgets: tuple[Share, ...] = Field(
         (), description="run the chain once for each of these shares of labelled training images; empty: once, with all"
     )
@@ -362,6 +365,13 @@ class Config(Settings):
         """Which labels the student learns: `student.labels`, with ``auto`` resolved."""
         plain = {"labels": "pseudo", "self": "gt", "mutual": "gt"}.get(self.distill.scheme, "gt+pool")
         return plain if self.student.labels == "auto" else self.student.labels
+
+    @model_validator(mode="after")
+    def _different_seeds(self) -> Self:
+        seeds = (self.seed, *self.more_seeds)
+        if len(set(seeds)) < len(seeds) or min(seeds) < 0:
+            raise ValueError(f"seeds are different numbers of 0 or more, not {', '.join(map(str, seeds))}")
+        return self
 
     @model_validator(mode="after")
     def _assistant_between(self) -> Self:

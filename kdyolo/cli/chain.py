@@ -109,6 +109,7 @@ def run(
     config: opt.File = None,
     set_: opt.Assignments = None,
     seed: opt.Seed = None,
+    seeds: opt.Seeds = None,
     offline: opt.Offline = None,
     precision: opt.Precision = None,
     device: opt.Device = None,
@@ -158,7 +159,7 @@ def run(
     flags = {
         "data.source": source,
         "data.allow_outside": allow_outside,
-        "seed": seed,
+        **opt.parse_seeds(seeds, seed),
         "split.ratios": opt.parse_ratios(ratios),
         **opt.splitting(keep_splits, from_, repair, group_by, near_duplicates),
         "split.labels_fraction": labels_fraction,

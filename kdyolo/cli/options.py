@@ -61,6 +61,14 @@ Seed = Annotated[
         help="Seed of weights, shuffling and augmentation; not of the split (split.seed).",
     ),
 ]
+Seeds = Annotated[
+    str | None,
+    typer.Option(
+        metavar="N,N,...",
+        rich_help_panel=SETTINGS_PANEL,
+        help="Train student and control once with each of these seeds, so that chance can be told from gain.",
+    ),
+]
 SplitSeed = Annotated[
     int | None,
     typer.Option(
@@ -328,6 +336,23 @@ def parse_ratios(text: str | None) -> list[float] | None:
     if len(ratios) != 3:
         raise ConfigError(f"--ratios {text!r} is not three numbers.", "For example: --ratios 0.7,0.15,0.15")
     return ratios
+
+
+def parse_seeds(text: str | None, seed: int | None) -> dict[str, Any]:
+    """'0,1,2' as settings: the first is the run's own seed, which the teacher has too.
+
+    Raises:
+        ConfigError: It is something else, or a single seed is given as well.
+    """
+    if text is None:
+        return {"seed": seed}
+    if seed is not None:
+        raise ConfigError("--seed and --seeds exclude each other.", "The first of --seeds is the run's own.")
+    try:
+        first, *more = (int(part) for part in text.split(","))
+    except ValueError:
+        raise ConfigError(f"--seeds {text!r} is not a list of numbers.", "For example: --seeds 0,1,2") from None
+    return {"seed": first, "more_seeds": more}
 
 
 def parse_shares(text: str | None) -> list[float] | None:

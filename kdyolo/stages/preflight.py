@@ -129,7 +129,7 @@ def _look(context: StageContext, folder: Path) -> dict[str, float]:
         checkpoints.save_untrained(config.student.model, job.class_names, config.seed + 1, folder / "before.pt")
         told = Distillation(config.distill, teachers=((folder / "before.pt", {}),))
     else:
-        told = distillation(context, lessons, images)
+        told = distillation(context, lessons, images, config.seed, "")
     from kdyolo.distill.preflight import look
 
     with trial(job, context.progress, listening(told)) as trainer:

@@ -65,7 +65,9 @@ def _label_text(image: ViewImage, theirs: Path, labels: str) -> str:
     return label_text(cls, xyxy_to_xywh(xyxy))
 
 
-def distillation(context: StageContext, lessons: Sequence[Lesson], files: Sequence[Path]) -> Distillation:
+def distillation(
+    context: StageContext, lessons: Sequence[Lesson], files: Sequence[Path], seed: int, part: str
+) -> Distillation:
     """What the student hears of its teacher, with the soft labels under the names of its own training images."""
     from kdyolo.distill.plan import Distillation
     from kdyolo.pseudo import team
@@ -79,7 +81,7 @@ def distillation(context: StageContext, lessons: Sequence[Lesson], files: Sequen
         case "mutual", _:
             return Distillation(settings, "mutual")
         case "self", "born-again":
-            return _born_again(context, files[0].parent)
+            return _born_again(context, files[0].parent, seed, part)
         case "self", "ema":
             return Distillation(settings, "ema")
         case "self", "deep":
@@ -87,7 +89,7 @@ def distillation(context: StageContext, lessons: Sequence[Lesson], files: Sequen
     return Distillation(settings, hearsay=_hearsay(context, lessons, files))
 
 
-def _born_again(context: StageContext, images: Path) -> Distillation:
+def _born_again(context: StageContext, images: Path, seed: int, part: str) -> Distillation:
     """Train the students that come before the last one, each the teacher of the next.
 
     Furlanello et al., "Born Again Neural Networks", ICML 2018, section 3: model, labels and schedule are the same in
@@ -99,9 +101,9 @@ def _born_again(context: StageContext, images: Path) -> Distillation:
     so_far: list[dict[str, Any]] = []
     teacher: Distillation | None = None
     for generation in range(config.distill.generations):
-        part = f"generation-{generation}"
-        so_far.append(train_model(context, "student", config.student, images, teacher, part))
-        before = folder / part / "best.pt"
+        place = f"{part}/generation-{generation}" if part else f"generation-{generation}"
+        so_far.append(train_model(context, "student", config.student, images, teacher, place, seed))
+        before = folder / place / "best.pt"
         teacher = Distillation(config.distill, teachers=((before, {}),), generations=tuple(so_far))
     assert teacher is not None
     return teacher

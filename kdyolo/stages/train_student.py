@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from kdyolo.config import Config
@@ -12,11 +11,11 @@ from kdyolo.errors import ConfigError
 from kdyolo.stages.base import Stage, StageContext, StageResult, fingerprint
 from kdyolo.stages.preflight import teacher_warnings
 from kdyolo.stages.teaching import distillation, lessons_of
-from kdyolo.stages.training import Lesson, check_training, repeat, train_on
+from kdyolo.stages.training import Distil, Lesson, check_training, repeat, train_on
 from kdyolo.storage import RunDir
 
 if TYPE_CHECKING:
-    from kdyolo.distill.plan import Distillation
+    pass
 
 
 def _inputs(config: Config) -> dict[str, str]:
@@ -26,7 +25,8 @@ def _inputs(config: Config) -> dict[str, str]:
 
 def _recipe(config: Config) -> dict[str, Any]:
     student = config.student.model_dump(mode="json", exclude={"weights", "labels"})
-    return {"seed": config.seed, "precision": config.runtime.precision, "student": student}
+    seeds = {"more_seeds": list(config.more_seeds)} if config.more_seeds else {}
+    return {"seed": config.seed, **seeds, "precision": config.runtime.precision, "student": student}
 
 
 def _student_settings(config: Config) -> dict[str, Any]:
@@ -98,9 +98,10 @@ def _train(
     stage: str,
     lessons: Sequence[Lesson],
     labels: str,
-    distil: Callable[[Sequence[Path]], Distillation] | None = None,
+    distil: Distil | None = None,
 ) -> StageResult:
-    facts, outputs = train_on(context, stage, context.config.student, lessons, distil)
+    config = context.config
+    facts, outputs = train_on(context, stage, config.student, lessons, distil, config.more_seeds)
     score = f"validation mAP50-95 {facts['val_mAP50_95']:.3f}"
     summary = f"{facts['model']} on {labels} labels, {facts['epochs']} epochs, {score}"
     return StageResult(outputs, {"labels": labels, **facts}, summary)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import random
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,12 +53,18 @@ def repeat(lessons: Sequence[Lesson], length: int, seed: int) -> list[Lesson]:
     return [lessons[i] for i in chosen]
 
 
+Distil = Callable[[Sequence[Path], int, str], "Distillation"]
+"""What a model hears of a teacher beside its labels, given the files that its lessons became, the seed of the training,
+and the folder of the stage's folder that it trains in, empty for the stage's own."""
+
+
 def train_on(
     context: StageContext,
     stage: str,
     settings: TrainSettings,
     lessons: Sequence[Lesson],
-    distil: Callable[[Sequence[Path]], Distillation] | None = None,
+    distil: Distil | None = None,
+    more_seeds: Sequence[int] = (),
 ) -> tuple[dict[str, Any], list[Path]]:
     """`train_model` on lessons, with proof that exactly their labels were read.
 
@@ -66,28 +73,43 @@ def train_on(
         stage: The stage.
         settings: Of the model.
         lessons: Images and labels.
-        distil: What the model hears of a teacher beside, given the files that the lessons became.
+        distil: What the model hears of a teacher beside.
+        more_seeds: Train it again with each of them, in ``seed-<n>`` of the stage's folder.
 
     Returns:
-        Facts for the record, and the stage's output files.
+        Facts for the record, those of further seeds under ``seeds``, and the stage's output files.
 
     Raises:
         StageError: The loader did not read exactly the labels it was given. Else as `train_model`.
     """
     folder = context.run.stage(stage)
     images, given = lay_out(folder / "data", lessons)
-    distillation = distil(images) if distil else None
-    facts = train_model(context, stage, settings, folder / "data" / "images" / "train", distillation)
-    if facts["labels_sha256"] != given:
-        raise StageError(
-            f"The training of {stage} did not read the label files it was given.",
-            "An image or label in the run directory was changed meanwhile; run the command again with --force.",
-        )
+    trained: dict[str, dict[str, Any]] = {}
+    for seed in (context.config.seed, *more_seeds):
+        part = f"seed-{seed}" if trained else ""
+        distillation = distil(images, seed, part) if distil else None
+        train = folder / "data" / "images" / "train"
+        trained[part] = train_model(context, stage, settings, train, distillation, part, seed)
+        if trained[part]["labels_sha256"] != given:
+            raise StageError(
+                f"The training of {stage} did not read the label files it was given.",
+                "An image or label in the run directory was changed meanwhile; run the command again with --force.",
+            )
+    facts = trained[""]
+    if more_seeds:
+        seeds = zip((context.config.seed, *more_seeds), trained.items(), strict=True)
+        facts = {**facts, "seeds": [_of_seed(seed, part, one) for seed, (part, one) in seeds]}
     different = len({lesson.image for lesson in lessons})
     if different < len(lessons):
         facts["different_images"] = different  # the others of `images` are these once more
     label_files = sorted((folder / "data" / "labels" / "train").glob("*.txt"))
-    return facts, [folder / "best.pt", folder / "results.csv", *label_files]
+    models = [folder / part / name for part in trained for name in ("best.pt", "results.csv")]
+    return facts, [*models, *label_files]
+
+
+def _of_seed(seed: int, part: str, facts: Mapping[str, Any]) -> dict[str, Any]:
+    kept = ("val_mAP50_95", "best_epoch", "optimizer_steps", "train_seconds", "initial_sha256")
+    return {"seed": seed, "folder": part, **{name: facts[name] for name in kept}}
 
 
 def lay_out(folder: Path, lessons: Sequence[Lesson]) -> tuple[list[Path], str]:
@@ -126,6 +148,7 @@ def train_model(
     images: Path,
     distillation: Distillation | None = None,
     part: str = "",
+    seed: int | None = None,
 ) -> dict[str, Any]:
     """Train in the stage's folder, validated on the validation split; leaves ``best.pt`` and ``results.csv``.
 
@@ -135,7 +158,8 @@ def train_model(
         settings: Of the model.
         images: Training images; their labels lie as ultralytics looks for them.
         distillation: What the model hears of a teacher beside its labels.
-        part: Train in this folder of the stage's folder instead: the model is not yet what the stage is to leave.
+        part: Train in this folder of the stage's folder instead: the model is not what the stage is to leave.
+        seed: Of weights, shuffling and augmentation; None: that of the run.
 
     Returns:
         Facts for the record.
@@ -149,6 +173,7 @@ def train_model(
 
     title = f"{stage} {settings.model}{f' ({part})' if part else ''}"
     job = job_of(context, settings, images, context.run.stage(stage) / part, title)
+    job = dataclasses.replace(job, seed=job.seed if seed is None else seed)
     make = None if distillation is None else listening(distillation)
     training = train_to_end(job, context.progress, make)
     return {"model": settings.model, "imgsz": settings.imgsz, **training}

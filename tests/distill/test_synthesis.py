@@ -245,8 +245,7 @@ def test_a_teacher_without_batch_normalisation_needs_a_weight_of_zero(tmp_path, 
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"images": 0}, {"imgsz": 100}, {"imgsz": 0}, {"steps": 0}, {"batch": 0}, {"seed": -1}, {"w_bn": -1.0}]
-    + [{"w_tv": float("nan")}, {"lr": 0.0}, {"lr": float("inf")}],
+    [{"images": 0}, {"imgsz": 100}, {"imgsz": 0}, {"steps": 0}, {"batch": 0}, {"seed": -1}, {"w_bn": -1.0}, {"w_tv": float("nan")}, {"lr": 0.0}, {"lr": float("inf")}],
 )
 def test_recipes_that_make_no_sense_are_refused(wrong):
     with pytest.raises(ConfigError):
