@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from kdyolo.config import Config, load_config
 from kdyolo.errors import ConfigError, RunExistsError, StageError
-from kdyolo.pipeline import chain, execute, resolve
+from kdyolo.pipeline import chain, check_gates, execute, resolve
 from kdyolo.progress import Progress, Silent
 from kdyolo.storage import RunDir, StageRecord, free_name, write_text
 
@@ -165,6 +165,56 @@ def compare(
 ) -> StageRecord:
     """Measure all models on the test split and build the report. Arguments and errors as for `run`."""
     return _stage("compare", run, config, settings, resume, force, progress)
+
+
+def benchmark(
+    models: Sequence[str | Path] = (),
+    *,
+    images: str | Path | None = None,
+    run: str | Path | None = None,
+    backends: Sequence[str] | None = None,
+    imgsz: int | None = None,
+    batches: Sequence[int] = (1, 4, 8),
+    timed: int = 60,
+    threads: int | None = None,
+    device: str = "auto",
+    out: str | Path | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Time models in several inference engines, and measure again what accuracy each keeps.
+
+    Args:
+        models: Checkpoints; with `run` also ``teacher``, ``student`` or ``control``. None: all models of the run.
+        images: Folder of images to time. None: the run's test images.
+        run: Run whose test split accuracy is measured on, and whose training images int8 is calibrated on.
+        backends: Keys of `kdyolo.engine.export.BACKENDS`. None: the usual ones, as far as they are installed.
+        imgsz: Long side images are resized to (px). None: what the run's models were trained at; 640 for a file.
+        batches: Images a batch, for the throughput.
+        timed: Images timed one at a time.
+        threads: CPU threads of every backend. None: all physical cores.
+        device: auto, cpu, cuda or a CUDA index, for the backends that can choose.
+        out: New folder for ``benchmark.json`` and ``benchmark.csv``.
+        progress: Whom to tell; nobody by default.
+
+    Returns:
+        What `kdyolo benchmark --json` prints: ``rows``, one for each model and backend, and the conditions, see
+        `kdyolo.evaluation.benchmark.benchmark`; ``skipped``, ``failed`` and ``warnings``.
+
+    Raises:
+        KdyoloError: A model, a package or the images are not there, or `out` holds an earlier benchmark.
+    """
+    from kdyolo.config import RuntimeSettings
+    from kdyolo.report.benchmark import require_free, write
+    from kdyolo.stages.benchmark import benchmark as measure
+
+    if out is not None:
+        require_free(Path(out))
+    runtime = RuntimeSettings(threads=threads, device=device)
+    folder, shown = None if run is None else RunDir(run), None if images is None else Path(images)
+    result = measure(models, shown, folder, backends, imgsz, batches, timed, runtime, progress or Silent())
+    if out is not None:
+        write(result, Path(out))
+    return result
 
 
 def demo(
@@ -421,6 +471,7 @@ def _chain(
     values = {**(settings or {}), **_source(source)}
     resolved = resolve(folder, file=config, overrides=values, fresh=force and source is not None, preset=preset)
     execute(folder, resolved, chain(), progress, resume=resume, force=force)
+    check_gates(folder, resolved)
     return read_summary(folder)
 
 

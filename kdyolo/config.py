@@ -14,6 +14,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from kdyolo.errors import ConfigError
+from kdyolo.gates import Gate
 from kdyolo.yamlio import load_mapping, parse_yaml
 
 MODELS = ("yolov5n", "yolov5s", "yolov5m", "yolov5l", "yolov5x")
@@ -316,6 +317,17 @@ class CompareSettings(Settings):
     timed_images: int = Field(60, ge=50, description="images timed per model, one at a time")
     warmup_images: int = Field(10, ge=1, description="images run before timing starts")
     examples: int = Field(8, ge=0, description="test images shown in the report")
+    min_effect: float = Field(0.5, ge=0, description="smallest gain worth having (mAP50-95 points); set it beforehand")
+    require: tuple[str, ...] = Field(
+        (), description="what must hold, for example 'student.mAP50-95 >= 0.95 * teacher.mAP50-95'; else exit code 6"
+    )
+
+    @field_validator("require")
+    @classmethod
+    def _readable(cls, require: tuple[str, ...]) -> tuple[str, ...]:
+        for text in require:
+            Gate.parse(text)
+        return require
 
 
 class RuntimeSettings(Settings):

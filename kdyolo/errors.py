@@ -47,6 +47,12 @@ class RunExistsError(KdyoloError):
     exit_code = 5
 
 
+class GateMissed(KdyoloError):
+    """A comparison is finished, and something that was required of it does not hold."""
+
+    exit_code = 6
+
+
 class EnvironmentFault(KdyoloError):
     """Disk, device, network or installation stand in the way (exit code 7)."""
 

@@ -89,6 +89,8 @@ def perform(request: Request, console: Console) -> None:
         show.comparison(console, run, outcome)
     else:
         show.stage(console, run, request.only, outcome)
+    if request.only in (None, stages[-1].name):
+        pipeline.check_gates(run, config)
 
 
 def run(
@@ -139,6 +141,8 @@ def run(
     ] = None,
     teacher: opt.Teacher = None,
     map_classes: opt.MapClasses = None,
+    min_effect: opt.MinEffect = None,
+    require: opt.Require = None,
     labels: opt.Labels = None,
     data_free: opt.DataFree = False,
     assistant: opt.Assistant = None,
@@ -169,6 +173,7 @@ def run(
         **opt.adopting(teacher),
         "teacher.map_classes": opt.parse_classes(map_classes),
         "student.model": student_model,
+        **opt.proving(min_effect, require),
         "student.labels": labels,
         **opt.data_free(data_free, pool),
         "distill.assistant": assistant,

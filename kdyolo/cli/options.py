@@ -172,6 +172,22 @@ Scheme = Annotated[
     Literal["labels", "cached", "online-teacher", "self", "mutual"] | None,
     typer.Option(rich_help_panel=TRAINING_PANEL, help="What the student hears of its teacher beside labels."),
 ]
+MinEffect = Annotated[
+    float | None,
+    typer.Option(
+        metavar="POINTS",
+        rich_help_panel=SETTINGS_PANEL,
+        help="Smallest gain of student over control that is worth having, in mAP50-95 points.",
+    ),
+]
+Require = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="GATE",
+        rich_help_panel=SETTINGS_PANEL,
+        help="Exit with 6 unless this holds: 'student.mAP50-95 >= 0.95 * teacher.mAP50-95', 'student.p95_ms <= 20'.",
+    ),
+]
 DataFree = Annotated[
     bool,
     typer.Option(
@@ -268,6 +284,11 @@ def data_free(wanted: bool, pool: Path | None) -> dict[str, Any]:
     if not wanted:
         return {}
     return {"student.labels": "pool", **({} if pool else {"pseudo.synthetic": DATA_FREE_IMAGES})}
+
+
+def proving(min_effect: float | None, require: list[str] | None) -> dict[str, Any]:
+    """The flags about what a comparison must show, as settings."""
+    return {"compare.min_effect": min_effect, "compare.require": require or None}
 
 
 def adopting(teacher: list[Path] | None) -> dict[str, Any]:

@@ -188,13 +188,15 @@ def compare(
     dry_run: opt.DryRun = False,
     config: opt.File = None,
     set_: opt.Assignments = None,
+    min_effect: opt.MinEffect = None,
+    require: opt.Require = None,
     device: opt.Device = None,
     json: opt.Json = False,
     quiet: opt.Quiet = False,
 ) -> None:
     """Measure teacher, student and control on the test split and build the report."""
     console = open_console(json=json, quiet=quiet)
-    flags = {"runtime.device": device}
+    flags = {"runtime.device": device, **opt.proving(min_effect, require)}
     perform(Request(run, "compare", config, set_, flags, resume, force, dry_run), console)
 
 

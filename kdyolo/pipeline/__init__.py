@@ -1,9 +1,10 @@
 """The way through the stages: what must run, in which order, under whose lock, and what is written down about it."""
 
 from kdyolo.pipeline.budgets import execute, parts
+from kdyolo.pipeline.gates import check_gates
 from kdyolo.pipeline.order import ancestors, chain
 from kdyolo.pipeline.planning import Action, Step, plan
 from kdyolo.pipeline.running import Outcome
 from kdyolo.pipeline.settings import resolve
 
-__all__ = ["Action", "Outcome", "Step", "ancestors", "chain", "execute", "parts", "plan", "resolve"]
+__all__ = ["Action", "Outcome", "Step", "ancestors", "chain", "check_gates", "execute", "parts", "plan", "resolve"]

@@ -48,6 +48,11 @@ def summary(inputs: Inputs) -> dict[str, Any]:
         "speed_up": verdict.speed_up(results),
         "size_ratio": verdict.size_ratio(results),
         "verdict": verdict.verdict(results),
+        "proof": {
+            "verdict": results.verdict or None,
+            "pairs": results.uncertainty.get("pairs", []),
+            "inheritance": results.inheritance.get("errors", {}),
+        },
     }
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup
 
-from kdyolo.report import examples, facts, numbers, plots, tables, verdict
+from kdyolo.report import examples, facts, numbers, plots, proof, tables, verdict
 from kdyolo.report.load import Arm, Inputs
 from kdyolo.report.pages import environment
 
@@ -17,6 +17,10 @@ _LOSSES: dict[str, tuple[str, str | None]] = {
     "Box loss": ("train/box_loss", "val/box_loss"),
     "Class loss": ("train/cls_loss", "val/cls_loss"),
     "DFL loss": ("train/dfl_loss", "val/dfl_loss"),
+    "Distillation loss": ("train/kd_loss", None),
+    "Weight of the distillation": ("kd_weight", None),
+    "Its gradient over that of the labels": ("kd_gradient_ratio", None),
+    "Cosine between both gradients": ("kd_gradient_cosine", None),
 }
 _SCORES: dict[str, tuple[str, str | None]] = {
     "mAP50 on validation": ("metrics/mAP50(B)", None),
@@ -45,6 +49,15 @@ def _context(inputs: Inputs) -> dict[str, Any]:
         "headline": verdict.headline(results),
         "measured": verdict.how_measured(results.measured),
         "per_class": _per_class(arms),
+        "proof": {
+            "differences": proof.differences(results),
+            "classes": proof.class_differences(results),
+            "inherited": proof.inherited(results),
+            "fidelity": proof.fidelity(results),
+            "lost": proof.lost(arms),
+            "sizes": proof.sizes(arms),
+            "calibration": proof.calibration(arms),
+        },
         "score_curves": _markup(plots.line_plots(inputs.epochs, _SCORES, (5.6, 3.6))),
         "loss_curves": _markup(plots.line_plots(inputs.epochs, _LOSSES)),
         "accuracy_plots": _markup([plots.speed_accuracy(arms), plots.precision_recall(arms)]),

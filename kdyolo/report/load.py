@@ -93,6 +93,10 @@ class Arm(Scores):
     trained_on: Annotated[dict[str, Any], BeforeValidator(_part)] = {}
     latency_ms: Annotated[Latency, BeforeValidator(_part)] = Latency()
     fps: float | None = None
+    error_budget: Annotated[dict[str, Any], BeforeValidator(_part)] = {}
+    calibration: Annotated[dict[str, Any], BeforeValidator(_part)] = {}
+    sizes: Annotated[dict[str, Any], BeforeValidator(_part)] = {}
+    seeds: Annotated[list[dict[str, Any]], BeforeValidator(_rows)] = []
     checkpoint: str | None = None
     sha256: str | None = None
 
@@ -105,6 +109,9 @@ class Results(_Part):
     classes: Annotated[list[str], BeforeValidator(_rows)] = []
     arms: dict[str, Arm]
     student_keeps: float | None = None
+    verdict: Annotated[dict[str, Any], BeforeValidator(_part)] = {}
+    uncertainty: Annotated[dict[str, Any], BeforeValidator(_part)] = {}
+    inheritance: Annotated[dict[str, Any], BeforeValidator(_part)] = {}
     measured: Annotated[dict[str, Any], BeforeValidator(_part)] = {}
     same_start: bool | None = None
     versions: Annotated[dict[str, Any], BeforeValidator(_part)] = {}

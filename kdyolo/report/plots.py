@@ -79,7 +79,7 @@ def _lines(axes: Any, epochs: Mapping[str, pd.DataFrame], solid: str, dotted: st
         if dotted and dotted in table:
             axes.plot(table["epoch"], table[dotted], color=_COLOURS[arm], ls=":", lw=1.3)
     axes.set_xlabel("epoch")
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(bottom=min(0.0, *(float(table[solid].min()) for table in epochs.values())))
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.legend()
 

@@ -32,7 +32,7 @@ def difference(results: Results) -> float | None:
 
 
 def verdict(results: Results) -> str:
-    """One sentence: did distillation help? A single training each can never prove it, and the sentence says so."""
+    """Did distillation help? What the resampled test images say, and the two figures; see `evaluation.verdicts`."""
     student, control = results.arms.get("student"), results.arms.get("control")
     if student is None:
         return "This run has no student, so there is nothing to compare."
@@ -49,21 +49,19 @@ def verdict(results: Results) -> str:
         return f"The distilled {model} and its control cannot be compared: mAP50-95 could not be measured {where}."
     other = "the same model" if control.model == student.model else f"a {control.model}"
     other += " trained without a teacher"
-    if abs(points_above) <= SAME_POINTS:
-        return (
-            f"The distilled {model} is about the same as {other}: {points(student.mAP50_95)} against "
-            f"{points(control.mAP50_95)} mAP50-95 points, {where}; one training each."
-        )
-    return (
-        f"The distilled {model} is {abs(points_above):.1f} mAP50-95 points {'above' if points_above > 0 else 'below'} "
-        f"{other}, {where}; one training each, so a difference of this size may be chance."
-    )
+    reached = f"{points(student.mAP50_95)} mAP50-95 points against {points(control.mAP50_95)} of {other}, {where}."
+    sentence = results.verdict.get("sentence")
+    if sentence:
+        return f"{sentence} The distilled {model} reaches {reached}"
+    return f"The distilled {model} reaches {reached} Whether that is chance, `kdyolo compare --resume` measures."
 
 
 def warnings(results: Results) -> list[str]:
     """What the reader must know before trusting the figures: the comparison's own warnings, and what they imply."""
     student, control, teacher = (results.arms.get(name) for name in ("student", "control", "teacher"))
-    found = list(results.warnings)
+    found = [*results.warnings, *(bias["sentence"] for bias in results.inheritance.get("biases", []))]
+    if rare := results.uncertainty.get("rare_classes"):
+        found.append(f"Too few boxes on these images to say much about {', '.join(rare)}.")
     scores = [arm.mAP50_95 for arm in results.arms.values() if arm.mAP50_95 is not None]
     if scores and max(scores) < _NOTHING:
         found.append(

@@ -28,7 +28,7 @@ def _settings(config: Config) -> dict[str, Any]:
         "precision": config.runtime.precision,
     }
     return {
-        "compare": config.compare.model_dump(mode="json"),
+        "compare": config.compare.model_dump(mode="json", exclude={"require"}),
         "runtime": runtime,
         "teacher_imgsz": config.teacher.imgsz,
         "student_imgsz": config.student.imgsz,
@@ -51,6 +51,7 @@ def compare(context: StageContext) -> StageResult:
     """
     from kdyolo.datasets.view import load_view, verify_view
     from kdyolo.evaluation.accuracy import evaluate
+    from kdyolo.evaluation.proof import prove
     from kdyolo.evaluation.speed import measure
     from kdyolo.evaluation.splits import detect, truths
 
@@ -77,12 +78,23 @@ def compare(context: StageContext) -> StageResult:
         tick=progress.update,
     )
     progress.finish()
-    arms = {arm: _arm(run, records[arm], detectors[arm], accuracy[arm], latency[arm]) for arm in ARMS}
+    trainings = {arm: [found[arm], *_of_more_seeds(context, view, records[arm])] for arm in ARMS}
+    proof = prove(truth, trainings, accuracy, view.names, settings.min_effect)
+    arms = {
+        arm: {**_arm(run, records[arm], detectors[arm], accuracy[arm], latency[arm]), **proof["arms"][arm]}
+        for arm in ARMS
+    }
+    for arm, each in trainings.items():
+        if len(each) > 1:
+            arms[arm]["seeds"] = _by_seed(records[arm], [evaluate(truth, one, view.names) for one in each])
     results = {
         "split": "test",
         "images": len(images),
         "classes": list(view.names),
         "arms": arms,
+        "verdict": proof["verdict"],
+        "uncertainty": proof["uncertainty"],
+        "inheritance": proof["inheritance"],
         "student_keeps": _ratio(arms["student"]["mAP50_95"], arms["teacher"]["mAP50_95"]),
         "measured": _measured(context, detectors["student"], len(images)),
         "same_start": _same(records, "initial_sha256"),
@@ -108,6 +120,27 @@ def _detector(context: StageContext, view: View, record: StageRecord, stage: str
         weights = team.read_weights(pseudo) if context.config.teacher.more else None
         return team.load(folder, record.facts["imgsz"], context.config.runtime, view.names, weights)
     return Detector(folder / "best.pt", record.facts["imgsz"], context.config.runtime, view.names)
+
+
+def _of_more_seeds(context: StageContext, view: View, record: StageRecord) -> list[dict[str, Detections]]:
+    """What the trainings of the other seeds find, if there are any."""
+    from kdyolo.engine.detector import Detector
+    from kdyolo.evaluation.splits import detect
+
+    settings, runtime, folder = context.config.compare, context.config.runtime, context.run.stage(record.stage)
+    found = []
+    for one in record.facts.get("seeds", [])[1:]:
+        detector = Detector(folder / one["folder"] / "best.pt", record.facts["imgsz"], runtime, view.names)
+        title = f"{record.stage} of seed {one['seed']} on test"
+        found.append(detect(detector, view.splits["test"], settings.conf, settings.iou, context.progress, title))
+    return found
+
+
+def _by_seed(record: StageRecord, accuracy: Sequence[Accuracy]) -> list[dict[str, Any]]:
+    return [
+        {"seed": one["seed"], "mAP50": figures.mAP50, "mAP50_95": figures.mAP50_95}
+        for one, figures in zip(record.facts["seeds"], accuracy, strict=True)
+    ]
 
 
 def _arm(
@@ -157,7 +190,7 @@ def _measured(context: StageContext, detector: Detector, images: int) -> dict[st
         "max_det": MAX_DET,
         "timed_conf": TIMED_CONF,
         "different_images": min(settings.timed_images, images),
-        **settings.model_dump(exclude={"examples"}),
+        **settings.model_dump(exclude={"examples", "require"}),
     }
 
 
