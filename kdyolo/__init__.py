@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from kdyolo.api import (
         audit,
+        benchmark,
         compare,
         convert,
         demo,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "audit",
+    "benchmark",
     "compare",
     "convert",
     "demo",

@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from kdyolo.cli import audit, chain, console, data, look, methods, options, preflight, setup, stage
+from kdyolo.cli import audit, benchmark, chain, console, data, look, methods, options, preflight, setup, stage
 from kdyolo.errors import Interrupted, KdyoloError
 
 _BROKEN_PIPE = 141  # what a shell shows for a process that wrote to a closed pipe
@@ -31,6 +31,7 @@ data.register(app)
 look.register(app)
 methods.register(app)
 preflight.register(app)
+benchmark.register(app)
 setup.register(app)
 
 

@@ -1,7 +1,7 @@
 """Images from a detector alone: pixels that make a teacher see boxes nobody drew, for when its data set is gone.
 
 Chawla et al., "Data-free Knowledge Distillation for Object Detection" (DIODE), WACV 2021: from noise, the pixels
-descend the teacher's own detection loss on sampled boxes, kept natural by the statistics its batch normalisation remembers.
+descend the teacher's own detection loss on sampled boxes, kept natural by what its batch normalisation remembers.
 """
 
 from __future__ import annotations
@@ -36,6 +36,9 @@ _MARGIN = 1 / 16
 """Largest shift of a step, and width of the frame that boxes keep free for it, as shares of the side."""
 _MOST_BOXES, _MAX_IOU, _TRIES = 3, 0.1, 20
 _SMALLEST, _LARGEST = 0.15, 0.6  # sides of boxes as shares of the image
+_LEAST_OVERLAP = 0.5
+"""Of a target with the predictions inside it, for the assignment: by itself the stock loss asks for a confidence of 0
+where no prediction overlaps a target, which is a minimum that noise does not leave."""
 
 
 @dataclass(frozen=True)
@@ -64,8 +67,8 @@ class Recipe:
     batch: int = 8
     seed: int = 0
     w_detection: float = 1.0
-    w_bn: float = 1.0
-    w_tv: float = 1.0
+    w_bn: float = 0.01
+    w_tv: float = 1000.0
     w_l2: float = 1.0
     lr: float = 0.1
 
@@ -213,6 +216,8 @@ class _Teacher:
         self.nc = int(self.model.model[-1].nc)
         self.model.args = IterableSimpleNamespace(**self.model.args)
         self._loss = Fp32DetectionLoss(self.model)
+        overlap = self._loss.assigner.iou_calculation
+        self._loss.assigner.iou_calculation = lambda gt, pd: overlap(gt, pd).clamp(min=_LEAST_OVERLAP)
 
     def terms(self, pixels: Tensor, targets: Targets, xywhn: Boxes) -> dict[str, Tensor]:
         """Unweighted loss of each of `TERMS` for images (B, 3, H, W) in [0, 1]."""

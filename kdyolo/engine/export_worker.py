@@ -3,7 +3,8 @@
     python -m kdyolo.engine.export_worker < task.json
 
 The task names ``checkpoint``, ``format``, ``imgsz``, ``device``, ``quantize`` (8 or null), ``images`` to calibrate on
-and ``folder``, which must exist; the export is put in there under the name ``model``.
+and ``folder``, which must exist; the export is put in there under the name ``model``, with ``model.json`` beside it:
+the class names, the number of parameters and the GFLOPs at 640 px.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from kdyolo.engine import checkpoints, environment
-from kdyolo.engine.detector import read_image
+from kdyolo.engine.detector import GFLOPS_IMGSZ, read_image
 
 
 class _Calibration:
@@ -46,6 +47,7 @@ def export(task: dict[str, Any]) -> None:
     """Let ultralytics export a checkpoint, with images of any size and batches of any length allowed."""
     environment.harden()
     from ultralytics.engine.exporter import Exporter
+    from ultralytics.utils.torch_utils import get_flops, get_num_params
 
     class _Exporter(Exporter):  # type: ignore[misc] # the library has no types
         """Calibrates on the images of the task: the library's own way reads and writes beside a data set's labels."""
@@ -53,8 +55,15 @@ def export(task: dict[str, Any]) -> None:
         def get_int8_calibration_dataloader(self, prefix: str = "") -> _Calibration:
             return _Calibration(task["images"], task["imgsz"])
 
+    folder = Path(task["folder"])
     model, _ = checkpoints.load(Path(task["checkpoint"]))
-    model.pt_path = str(Path(task["folder"]) / "model.pt")  # its folder and stem name the export
+    facts = {
+        "names": [model.names[number] for number in range(len(model.names))],
+        "params": int(get_num_params(model)),
+        "gflops": round(float(get_flops(model, GFLOPS_IMGSZ)), 2) or None,
+    }
+    (folder / "model.json").write_text(json.dumps(facts), encoding="utf-8")
+    model.pt_path = str(folder / "model.pt")  # its folder and stem name the export
     options = {"format": task["format"], "imgsz": task["imgsz"], "device": task["device"], "dynamic": True}
     if task["quantize"]:
         options |= {"quantize": task["quantize"], "data": "calibration"}
