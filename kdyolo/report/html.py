@@ -32,7 +32,7 @@ _OPEN_PICTURES = 3
 def page(inputs: Inputs) -> str:
     """The whole report as HTML; every text of the run is escaped."""
     templates = environment()
-    templates.filters["labels"] = verdict.labels
+    templates.filters["lessons"] = verdict.lessons
     return templates.get_template("report.html.j2").render(_context(inputs)).rstrip() + "\n"
 
 

@@ -80,6 +80,8 @@ class Arm(Scores):
 
     model: str | None = None
     labels: str | None = None
+    scheme: str | None = None
+    method: str | None = None
     confidence: float | None = None
     per_class: Annotated[list[ClassScores], BeforeValidator(_rows)] = []
     curves: Annotated[Curves, BeforeValidator(_part)] = Curves()

@@ -37,7 +37,7 @@ def verdict(results: Results) -> str:
     if student is None:
         return "This run has no student, so there is nothing to compare."
     model, where = student.model or "student", f"on {number(results.images)} {results.split} images"
-    if student.labels == "gt":
+    if _is_plain(student):
         return f"Nothing was distilled in this run: the {model} student learned the data set's own labels, {where}."
     if control is None:
         return (
@@ -75,7 +75,7 @@ def warnings(results: Results) -> list[str]:
     if student and control:
         found += _unequal_training(student, control)
     points_above = difference(results)
-    if points_above is not None and points_above < -SAME_POINTS and student and student.labels != "gt":
+    if points_above is not None and points_above < -SAME_POINTS and student and not _is_plain(student):
         found.append(
             f"The student is worse than its control by {-points_above:.1f} mAP50-95 points: on these images, "
             "training without the teacher gave the better model."
@@ -88,6 +88,11 @@ def warnings(results: Results) -> list[str]:
                 f"without it ({points(control.mAP50_95)}): there was little to learn from it."
             )
     return list(dict.fromkeys(found))
+
+
+def _is_plain(student: Arm) -> bool:
+    """Whether it never heard of a teacher."""
+    return student.labels == "gt" and student.scheme is None
 
 
 def _unequal_training(student: Arm, control: Arm) -> list[str]:
@@ -152,14 +157,19 @@ def headline(results: Results) -> list[Figure]:
     ]
 
 
-def labels(name: str | None) -> str:
+def lessons(arm: Arm) -> str:
     """What a model learned from, in words."""
     words = {
         "pseudo": "the teacher's pseudo-labels",
         "gt": "ground truth",
         "gt+pseudo": "ground truth and pseudo-labels",
+        "gt+pool": "ground truth, and pseudo-labels on unlabelled images",
+        "pool": "pseudo-labels on unlabelled images",
     }
-    return NA if name is None else words.get(name, name)
+    if arm.labels is None:
+        return NA
+    beside = f"; {arm.scheme} ({arm.method})" if arm.scheme else ""
+    return words.get(arm.labels, arm.labels) + beside
 
 
 def how_measured(measured: dict[str, Any]) -> str:

@@ -152,6 +152,8 @@ def _arm(
     return {
         "model": facts["model"],
         "labels": facts.get("labels"),
+        "scheme": facts.get("scheme"),
+        "method": facts.get("method"),
         **{name: measured[name] for name in ("precision", "recall", "mAP50", "mAP75", "mAP50_95", "confidence")},
         "per_class": measured["per_class"],
         "curves": measured["curves"],
