@@ -200,6 +200,9 @@ def size(given: argparse.Namespace, data: Path, folder: Path) -> None:
     import numpy as np
 
     path = given.run / "pseudo" / "soft_labels.npz"
+    if not path.is_file():
+        print(f"size: not measured, {given.run} stores no predictions")
+        return
     with np.load(path, allow_pickle=False) as held:
         images, boxes, classes = len(held["images"]), len(held["xywhn"]), len(held["classes"])
     print(f"size: {path.stat().st_size / 1000 / images:.2f} KB an image ({images} images, {boxes} boxes, "
