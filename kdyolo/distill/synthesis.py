@@ -22,8 +22,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from kdyolo.boxes import Boxes, iou_matrix, xywh_to_xyxy
+from kdyolo.boxes import Boxes
 from kdyolo.config import RuntimeSettings
+from kdyolo.distill.targets import MARGIN, Targets, sample_targets
 from kdyolo.engine import checkpoints, environment
 from kdyolo.errors import ConfigError, StageError
 from kdyolo.progress import Progress
@@ -32,10 +33,6 @@ from kdyolo.storage import atomic_path, sha256_file, write_json
 FILE = "synthesis.json"
 TERMS = ("detection", "bn", "tv", "l2")
 _STRIDE = 32  # of the coarsest feature map
-_MARGIN = 1 / 16
-"""Largest shift of a step, and width of the frame that boxes keep free for it, as shares of the side."""
-_MOST_BOXES, _MAX_IOU, _TRIES = 3, 0.1, 20
-_SMALLEST, _LARGEST = 0.15, 0.6  # sides of boxes as shares of the image
 _LEAST_OVERLAP = 0.5
 """Of a target with the predictions inside it, for the assignment: by itself the stock loss asks for a confidence of 0
 where no prediction overlaps a target, which is a minimum that noise does not leave."""
@@ -99,23 +96,6 @@ class Synthesis:
     seconds: float
 
 
-@dataclass(frozen=True)
-class Targets:
-    """Boxes to be seen in a batch: image index (N,), class (N,), and centre and size (N, 4) as shares of the image."""
-
-    image: NDArray[np.int64]
-    cls: NDArray[np.int64]
-    xywhn: Boxes
-
-    def moved(self, flip: bool, dx: float, dy: float) -> Boxes:
-        """`xywhn` after an optional left-right flip and then a shift (shares of the side)."""
-        moved = self.xywhn.copy()
-        if flip:
-            moved[:, 0] = 1 - moved[:, 0]
-        moved[:, :2] += (dx, dy)
-        return moved
-
-
 def synthesise(
     checkpoint: Path, recipe: Recipe, runtime: RuntimeSettings, folder: Path, progress: Progress
 ) -> Synthesis:
@@ -140,7 +120,7 @@ def synthesise(
     started = time.perf_counter()
     teacher = _Teacher(checkpoint, runtime, needs_norms=recipe.w_bn > 0)
     state = _begin(folder, checkpoint, recipe)
-    targets = sample_targets(recipe, teacher.nc)
+    targets = sample_targets(recipe.images, teacher.nc, recipe.seed)
     paths = [folder / f"synthetic-{index:05d}.png" for index in range(recipe.images)]
     slices = [range(at, min(at + recipe.batch, recipe.images)) for at in range(0, recipe.images, recipe.batch)]
     todo = [
@@ -151,7 +131,7 @@ def synthesise(
     progress.start("Synthesis", recipe.steps * len(todo))
     for done, number in enumerate(todo):
         own = slices[number]
-        pixels, losses = _make(teacher, recipe, number, _part(targets, own), progress, done * recipe.steps)
+        pixels, losses = _make(teacher, recipe, number, targets.part(own), progress, done * recipe.steps)
         for index, image in zip(own, pixels, strict=True):
             if not paths[index].is_file():
                 _write_png(paths[index], image)
@@ -164,36 +144,6 @@ def synthesise(
         for when in ("first", "last")
     )
     return Synthesis(paths, first, last, time.perf_counter() - started)
-
-
-def sample_targets(recipe: Recipe, nc: int) -> Targets:
-    """Boxes for all images of a recipe: 1 to 3 an image, which hardly overlap; class counts differ by at most one."""
-    rng = np.random.default_rng((recipe.seed, 0))
-    each = [_sample_boxes(rng) for _ in range(recipe.images)]
-    image = np.repeat(np.arange(recipe.images), [len(boxes) for boxes in each])
-    cls = rng.permutation(np.arange(len(image)) % nc)
-    return Targets(image, cls, np.concatenate(each))
-
-
-def _sample_boxes(rng: np.random.Generator) -> Boxes:
-    """One image's boxes; the side is drawn log-uniformly, so that small objects are not rare."""
-    xywhn = np.zeros((0, 4))
-    wanted = int(rng.integers(1, _MOST_BOXES + 1))
-    for _ in range(_TRIES):
-        size = np.exp(rng.uniform(math.log(_SMALLEST), math.log(_LARGEST), 2))
-        centre = rng.uniform(_MARGIN + size / 2, 1 - _MARGIN - size / 2)
-        box = np.concatenate([centre, size])[None]
-        if iou_matrix(xywh_to_xyxy(box), xywh_to_xyxy(xywhn)).max(initial=0.0) <= _MAX_IOU:
-            xywhn = np.concatenate([xywhn, box])
-        if len(xywhn) == wanted:
-            break
-    return xywhn
-
-
-def _part(targets: Targets, own: range) -> Targets:
-    """The targets of some images, which are counted from 0 again."""
-    kept = (targets.image >= own.start) & (targets.image < own.stop)
-    return Targets(targets.image[kept] - own.start, targets.cls[kept], targets.xywhn[kept])
 
 
 class _Teacher:
@@ -304,7 +254,7 @@ def _make(
 def _jitter(pixels: Tensor, targets: Targets, rng: np.random.Generator) -> tuple[Tensor, Boxes]:
     """The images flipped or not and shifted, what leaves on one side entering on the other; and the boxes with them."""
     side = pixels.shape[-1]
-    flip, most = bool(rng.integers(2)), int(side * _MARGIN)
+    flip, most = bool(rng.integers(2)), int(side * MARGIN)
     dx, dy = (int(shift) for shift in rng.integers(-most, most + 1, 2))
     shown = pixels.flip(3) if flip else pixels
     return shown.roll((dy, dx), (2, 3)), targets.moved(flip, dx / side, dy / side)

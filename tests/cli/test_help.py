@@ -16,7 +16,7 @@ TRAIN = ["--model", "--weights", "--from-scratch", "--epochs", "--imgsz", "--bat
 BOTH = ["--teacher-model", "--student-model", "--epochs", "--imgsz", "--batch", "--from-scratch", "--labels"]
 MACHINE = ["--offline", "--precision", "--device", "--track"]
 FLAGS = {
-    "run": [*WORK, *BOTH, *MACHINE, "--seed", *SPLIT, *FEW],
+    "run": [*WORK, *BOTH, *MACHINE, "--seed", "--seeds", "--assistant", "--data-free", "--require", *SPLIT, *FEW],
     "demo": ["--run", "--resume", "--force", "--config", "--set", "--offline", *COMMON],
     "audit": ["--html", "--strict", "--all", "--config", "--set", "--format", "--allow-outside", *COMMON],
     "split": [*WORK, *SPLIT, "--seed", "--folds", "--repeats", "--format", "--labels-fraction"],
@@ -34,7 +34,12 @@ FLAGS = {
         "--kd-weight",
     ],
     "preflight": ["--run", "--scheme", "--self", "--method", "--config", "--set", "--device", *COMMON],
-    "compare": WORK,
+    "benchmark": [
+        *("--images", "--run", "--backends", "--imgsz", "--batch", "--timed", "--threads", "--device", "--out"),
+        *COMMON,
+    ],
+    "compare": [*WORK, "--min-effect", "--require"],
+    "benchmark": ["--run", "--images", "--backends", *COMMON],
     "status": COMMON,
     "init": ["--force", *COMMON],
     "doctor": COMMON,

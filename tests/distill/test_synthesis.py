@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from kdyolo.boxes import iou_matrix, xywh_to_xyxy
 from kdyolo.config import RuntimeSettings
 from kdyolo.distill import synthesis
-from kdyolo.distill.synthesis import TERMS, Recipe, sample_targets, synthesise
+from kdyolo.distill.synthesis import TERMS, Recipe, synthesise
+from kdyolo.distill.targets import sample_targets
 from kdyolo.engine import checkpoints, environment
 from kdyolo.engine.detector import Detector
 from kdyolo.errors import ConfigError, StageError
@@ -44,7 +45,7 @@ def shallow(tmp_path_factory):
     `tiny.lively_checkpoint` serves wherever nothing need be seen; through its 57 random layers no image descends.
     """
     images, rng = 32, np.random.default_rng(0)
-    targets = sample_targets(Recipe(images=images, seed=7), len(COLOURS))
+    targets = sample_targets(images, len(COLOURS), seed=7)
     drawn = rng.normal(0.5, 0.05, (images, 3, 64, 64))
     corners = (xywh_to_xyxy(targets.xywhn) * 64).round().astype(int)
     for image, cls, (x1, y1, x2, y2) in zip(targets.image, targets.cls, corners, strict=True):
@@ -121,7 +122,10 @@ def naive_batch_norm_distance(checkpoint, images):
 
 def targets_found(checkpoint, recipe, images):
     """Sampled boxes that the teacher sees: same class, IoU of at least 0.5, score above 0.25."""
-    detector, targets = Detector(checkpoint, recipe.imgsz, RUNTIME), sample_targets(recipe, len(COLOURS))
+    detector, targets = (
+        Detector(checkpoint, recipe.imgsz, RUNTIME),
+        sample_targets(recipe.images, len(COLOURS), recipe.seed),
+    )
     batch = detector.preprocess(images)
     found = detector.postprocess(detector.infer(batch), batch, images, 0.25, 0.7, multi_label=True)
     hits = 0
@@ -154,7 +158,7 @@ def test_the_teacher_finds_the_targets_and_not_in_noise(long, shallow):
     made = [cv2.imread(str(path)) for path in done.images]
     before, after = (targets_found(shallow, recipe, images) for images in (list(start(recipe)), made))
     assert after > before
-    assert after >= len(sample_targets(recipe, len(COLOURS)).cls) / 2
+    assert after >= len(sample_targets(recipe.images, len(COLOURS), recipe.seed).cls) / 2
 
 
 def test_files_are_png_of_the_asked_size_and_the_record_says_whose(tmp_path, lively):
@@ -310,28 +314,10 @@ def test_recipes_that_make_no_sense_are_refused(wrong):
         Recipe(**{"images": 1, **wrong})
 
 
-@given(st.integers(1, 40), st.integers(1, 9), st.integers(0, 2**32), st.booleans(), st.tuples(*[st.floats(-1, 1)] * 2))
-def test_targets_are_balanced_apart_and_inside_whatever_the_jitter(images, nc, seed, flip, shift):
-    targets = sample_targets(Recipe(images=images, seed=seed), nc)
-    counts = np.bincount(targets.cls, minlength=nc)
-    assert counts.max() - counts.min() <= 1
-    each = np.bincount(targets.image, minlength=images)
-    assert (each.min(), len(each)) >= (1, images)
-    assert each.max() <= 3
-    assert (np.diff(targets.image) >= 0).all()
-    dx, dy = np.array(shift) / 16
-    xyxy = xywh_to_xyxy(targets.moved(flip, dx, dy))
-    assert xyxy.min() >= -1e-9
-    assert xyxy.max() <= 1 + 1e-9
-    for index in range(images):
-        own = xywh_to_xyxy(targets.xywhn[targets.image == index])
-        assert (iou_matrix(own, own) - np.eye(len(own))).max() <= 0.1 + 1e-9
-
-
 @given(st.integers(0, 2**32))
 def test_jitter_moves_boxes_with_what_is_in_them(seed):
     rng = np.random.default_rng(seed)
-    targets = sample_targets(Recipe(images=1, seed=seed), 1)
+    targets = sample_targets(1, 1, seed)
     pixels = torch.zeros(1, 3, 320, 320)
     x1, y1, x2, y2 = (xywh_to_xyxy(targets.xywhn)[0] * 320).round().astype(int)
     pixels[:, :, y1:y2, x1:x2] = 1

@@ -50,6 +50,7 @@ def test_config_and_manifest_say_what_the_run_was_made_with(run, go, source):
         *(
             "seed",
             "label_budgets",
+            "more_seeds",
             "data",
             "audit",
             "split",
