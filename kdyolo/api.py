@@ -203,13 +203,12 @@ def benchmark(
     Raises:
         KdyoloError: A model, a package or the images are not there, or `out` holds an earlier benchmark.
     """
-    from kdyolo.config import RuntimeSettings
     from kdyolo.report.benchmark import require_free, write
     from kdyolo.stages.benchmark import benchmark as measure
 
     if out is not None:
         require_free(Path(out))
-    runtime = RuntimeSettings(threads=threads, device=device)
+    runtime = load_config(overrides={"runtime.threads": threads, "runtime.device": device}).runtime
     folder, shown = None if run is None else RunDir(run), None if images is None else Path(images)
     result = measure(models, shown, folder, backends, imgsz, batches, timed, runtime, progress or Silent())
     if out is not None:

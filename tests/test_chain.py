@@ -12,7 +12,7 @@ from kdyolo.datasets.view import load_view
 from kdyolo.storage import RunDir
 
 pytestmark = pytest.mark.slow
-STAGES = ("split", "teacher", "pseudo", "student", "baseline", "compare")
+STAGES = ("split", "teacher", "pseudo", "baseline", "student", "compare")
 
 
 @pytest.fixture(scope="module")

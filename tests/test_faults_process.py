@@ -18,7 +18,7 @@ from kdyolo.errors import EnvironmentFault, RunExistsError
 from kdyolo.storage import RunDir, write_json
 
 pytestmark = pytest.mark.slow
-STAGES = ("split", "teacher", "pseudo", "student", "baseline", "compare")
+STAGES = ("split", "teacher", "pseudo", "baseline", "student", "compare")
 
 
 def command(*arguments, script=None):
@@ -59,9 +59,9 @@ def test_killed_again_and_again_a_run_still_ends_as_it_should(demo_set, lively, 
         "teacher while it writes": "os.rename teacher/best.pt 1",
         "pseudo while it writes": "os.rename labels/train/leaf_00012.txt 1",
         "pseudo before it is done": "os.rename pseudo/stage.json 2",
+        "control before its first checkpoint": "os.rename baseline/weights/last.pt 1",
         "student between two checkpoints": "os.rename student/weights/last.pt 2",
         "student after its training": "os.rename student/best.pt 1",
-        "control before its first checkpoint": "os.rename baseline/weights/last.pt 1",
         "comparison while it writes": "os.rename compare/results.json 1",
         "report": "os.rename report/report.html 1",
     }
@@ -230,14 +230,14 @@ def test_a_finished_run_is_left_alone(finished, tmp_path, monkeypatch):
     ("setting", "value", "redone"),
     [
         ("split__seed", 1, STAGES),
-        ("seed", 1, ("teacher", "pseudo", "student", "baseline", "compare")),
-        ("teacher__lr0", 0.02, ("teacher", "pseudo", "student", "baseline", "compare")),
-        ("pseudo__conf", 0.5, ("pseudo", "student", "baseline", "compare")),
+        ("seed", 1, ("teacher", "pseudo", "baseline", "student", "compare")),
+        ("teacher__lr0", 0.02, ("teacher", "pseudo", "baseline", "student", "compare")),
+        ("pseudo__conf", 0.5, ("pseudo", "baseline", "student", "compare")),
         ("student__labels", "gt+pseudo", ("student", "compare")),
-        ("student__epochs", 3, ("student", "baseline", "compare")),
+        ("student__epochs", 3, ("baseline", "student", "compare")),
         ("compare__conf", 0.01, ("compare",)),
         ("runtime__workers", 2, ()),
-        ("runtime__precision", "auto", ("teacher", "pseudo", "student", "baseline", "compare")),
+        ("runtime__precision", "auto", ("teacher", "pseudo", "baseline", "student", "compare")),
     ],
 )
 def test_a_changed_setting_redoes_what_depends_on_it(finished, setting, value, redone):

@@ -67,6 +67,8 @@ def harden(track: Sequence[str] | None = None) -> None:
         YOLO_CONFIG_DIR=str(folder), YOLO_AUTOINSTALL="false", ULTRALYTICS_SAFE_LOAD="1", YOLO_OFFLINE="true"
     )
     os.environ.setdefault("YOLO_VERBOSE", "true")
+    # OpenVINO and NNCF report to their maker through this package; None is Python's way to say: not importable.
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     with contextlib.redirect_stdout(io.StringIO()):  # it announces a new settings file
         import torchvision  # noqa: F401 - ultralytics' NMS takes the fast path only when this is loaded
         import ultralytics.nn.tasks

@@ -72,12 +72,5 @@ def export(task: dict[str, Any]) -> None:
     _Exporter(overrides=options)(model=model)
 
 
-def main() -> None:
-    """Read the task from stdin and do it."""
-    # Both report to their maker unless the user has said no elsewhere; without this module they do not.
-    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment] # Python's way to say: not importable
-    export(json.load(sys.stdin))
-
-
 if __name__ == "__main__":
-    main()
+    export(json.load(sys.stdin))

@@ -19,6 +19,7 @@ from typing import Any
 import psutil
 
 from kdyolo.config import RuntimeSettings
+from kdyolo.engine import environment
 from kdyolo.engine.backends import open_detector
 from kdyolo.engine.detector import Detector, read_image
 from kdyolo.engine.export import BACKENDS
@@ -65,6 +66,7 @@ def peak_mb(
 
 
 def _measure(task: dict[str, Any]) -> float:
+    environment.harden()
     backend = BACKENDS[task["backend"]]
     for name in ("torch", "torchvision", "ultralytics", *backend.needs):
         if name not in ("onnx", "onnxslim", "nncf"):  # these only export

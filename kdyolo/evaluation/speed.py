@@ -22,7 +22,7 @@ TIMED_CONF = 0.25
 WINDOW = 5
 """Images whose median is compared with that of as many before, to tell whether a model is warm."""
 TOLERANCE = 0.05
-MOST_WARMUP = 6
+MOST_WARMUP = 3
 """The warm-up ends after so many times its least length, stable or not."""
 FEWEST_BATCHES = 8
 

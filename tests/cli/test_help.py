@@ -39,7 +39,6 @@ FLAGS = {
         *COMMON,
     ],
     "compare": [*WORK, "--min-effect", "--require"],
-    "benchmark": ["--run", "--images", "--backends", *COMMON],
     "status": COMMON,
     "init": ["--force", *COMMON],
     "doctor": COMMON,

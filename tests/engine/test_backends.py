@@ -1,5 +1,10 @@
 """Exported models find what the checkpoint finds."""
 
+import importlib.util
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import tiny
@@ -139,3 +144,14 @@ def test_folders_of_the_user_stay_as_they_are(opened, lively, images):
         list(detector.predict(images, CONF, IOU))
     assert [(tiny.files(folder), tiny.mtimes(folder)) for folder in folders] == before
     assert detector.export.path.is_relative_to(export.cache_folder())
+
+
+@pytest.mark.parametrize("package", ["openvino", "nncf"])
+def test_usage_is_not_reported(tmp_path, package):
+    """Both would leave a client's number in the home folder, and send what they did with it."""
+    if importlib.util.find_spec(package) is None:
+        pytest.skip(f"{package} is not installed. Run `pip install 'kdyolo[openvino]'`.")
+    code = f"from kdyolo.engine.environment import harden; harden(); import {package}"
+    environment = {**os.environ, "HOME": str(tmp_path), "MPLCONFIGDIR": str(tmp_path / "mpl")}
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment, capture_output=True)
+    assert not (tmp_path / "intel").exists()
