@@ -67,6 +67,8 @@ def test_a_run_holds_exactly_these_files(called):
     expected |= {f"compare/predictions_{arm}.csv" for arm in ("teacher", "student", "control")}
     expected |= {f"report/epochs_{arm}.csv" for arm in ("teacher", "student", "control")}
     expected |= {f"report/{name}" for name in ("report.html", "summary.json", "per_class.csv", "final.csv")}
+    proven = ("sizes", "errors_per_class", "error_budget", "inherited", "confusion", "differences")
+    expected |= {f"report/{name}.csv" for name in proven}
     assert set(tiny.files(run.root)) == expected
 
 

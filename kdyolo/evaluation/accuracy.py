@@ -39,6 +39,8 @@ class ClassAccuracy:
         best_threshold: The confidence of best F1 at IoU 0.5; None also where no detection matches any truth.
         pr_curve: (101,) precision at recall 0, 0.01 .. 1, IoU 0.5.
         f1_curve: (1001,) F1 at IoU 0.5 when detections below `CONFIDENCES` are left out.
+        p_curve: (1001,) precision at IoU 0.5 of the same; 0 where nothing is left.
+        r_curve: (1001,) recall at IoU 0.5 of the same.
     """
 
     boxes: int
@@ -50,6 +52,8 @@ class ClassAccuracy:
     best_threshold: float | None = None
     pr_curve: Floats | None = None
     f1_curve: Floats | None = None
+    p_curve: Floats | None = None
+    r_curve: Floats | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The single figures as plain data, None for n/a."""
@@ -108,7 +112,10 @@ class Accuracy:
         return {name: figures.boxes for name, figures in self.per_class.items()}
 
     def to_json(self) -> dict[str, Any]:
-        """Everything as plain data, None for n/a; curves rounded to 6 decimals, the mean of a curve named ``all``."""
+        """Everything as plain data, None for n/a; curves rounded to 6 decimals, the mean of a curve named ``all``.
+
+        Precision and recall at a confidence are given as means only.
+        """
         figures = self.mean.to_json()
         del figures["best_threshold"]
         curves = {**self.per_class, "all": self.mean}
@@ -122,6 +129,8 @@ class Accuracy:
                 "precision": {name: _plain(figures.pr_curve) for name, figures in curves.items()},
                 "confidence": CONFIDENCES.tolist(),
                 "f1": {name: _plain(figures.f1_curve) for name, figures in curves.items()},
+                "precision_at_confidence": {"all": _plain(self.mean.p_curve)},
+                "recall_at_confidence": {"all": _plain(self.mean.r_curve)},
             },
         }
 
@@ -181,6 +190,8 @@ def _figures(matches: Matches, boxes: int, curves: tuple[Floats, Floats, Floats]
         best_threshold=_best_threshold(matches, boxes),
         pr_curve=matches.precision[_IOU_50],
         f1_curve=f1,
+        p_curve=precision,
+        r_curve=recall,
     )
 
 
@@ -238,6 +249,8 @@ def _mean(found: list[ClassAccuracy], confidence: float | None) -> ClassAccuracy
         best_threshold=confidence,
         pr_curve=mean("pr_curve"),
         f1_curve=mean("f1_curve"),
+        p_curve=mean("p_curve"),
+        r_curve=mean("r_curve"),
         **{name: float(mean(name)) for name in _FIGURES},
     )
 

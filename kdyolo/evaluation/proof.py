@@ -11,13 +11,12 @@ from kdyolo.evaluation.bootstrap import bootstrap, keyed_matches
 from kdyolo.evaluation.calibration import calibrate
 from kdyolo.evaluation.error_budget import error_budget
 from kdyolo.evaluation.errors import ErrorSet, classify
+from kdyolo.evaluation.gallery import USUAL_CONF
 from kdyolo.evaluation.inheritance import biases, inheritance
 from kdyolo.evaluation.sizes import by_size
 from kdyolo.evaluation.verdicts import judge
 
 PAIRS = (("student", "control"), ("student", "teacher"), ("control", "teacher"))
-_USUAL_CONF = 0.25
-"""Where a model has no best operating point, because it finds nothing."""
 
 
 def prove(
@@ -46,7 +45,7 @@ def prove(
     difference = drawn.difference("student", "control")
     verdict = None if difference is None else judge(difference, min_effect, drawn.images, drawn.seeds)
     errors = {
-        arm: classify(truths, each[0], class_names, accuracy[arm].confidence or _USUAL_CONF)
+        arm: classify(truths, each[0], class_names, accuracy[arm].confidence or USUAL_CONF)
         for arm, each in found.items()
     }
     inherited = inheritance(errors["teacher"], errors["student"], errors["control"])

@@ -8,6 +8,7 @@ from typing import Any
 from kdyolo.report import tables, verdict
 from kdyolo.report.html import page
 from kdyolo.report.load import FOLDERS, Arm, Inputs, load
+from kdyolo.report.proof_tables import NAMES, proof_tables
 from kdyolo.storage import RunDir, write_json, write_text
 
 
@@ -27,12 +28,13 @@ def build(run: RunDir) -> list[Path]:
     write_json(written[0], summary(inputs))
     written.append(tables.write_csv(tables.final_table(inputs), folder / "final.csv"))
     written.append(tables.write_csv(tables.class_table(inputs), folder / "per_class.csv"))
-    for arm in FOLDERS:
-        path = folder / f"epochs_{arm}.csv"
-        if arm in inputs.epochs:
-            written.append(tables.write_csv(tables.epoch_table(inputs.epochs[arm]), path))
+    optional = {f"epochs_{arm}.csv": tables.epoch_table(epochs) for arm, epochs in inputs.epochs.items()}
+    optional |= proof_tables(inputs)
+    for name in (*(f"epochs_{arm}.csv" for arm in FOLDERS), *NAMES):
+        if name in optional:
+            written.append(tables.write_csv(optional[name], folder / name))
         else:
-            path.unlink(missing_ok=True)  # of an earlier report, when there still was such an arm
+            (folder / name).unlink(missing_ok=True)  # of an earlier report, when there still was such a table
     write_text(written[1], page(inputs))
     return sorted(written)
 

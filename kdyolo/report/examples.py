@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -36,9 +37,11 @@ PALETTE = (
 
 @dataclass(frozen=True)
 class Shape:
-    """A drawn box in pixels of the shrunk image; `alarm` marks a detection that matches no truth box.
+    """A drawn box in pixels of the shrunk image.
 
-    The label ends at `text_x` where `at_end` is set and begins there otherwise; `font` is its height in pixels.
+    `kind` is ``alarm`` for a detection that matches no truth box, ``missed`` for a truth box that no detection matches
+    and "" for all others. The label ends at `text_x` where `at_end` is set and begins there otherwise; `font` is its
+    height in pixels.
     """
 
     x: float
@@ -51,7 +54,7 @@ class Shape:
     at_end: bool
     font: int
     colour: str
-    alarm: bool
+    kind: str
 
 
 @dataclass(frozen=True)
@@ -66,24 +69,34 @@ class Panel:
 
 @dataclass(frozen=True)
 class Picture:
-    """An image of the compared split: a JPEG as data URI, at most `MAX_SIDE` pixels long, and its panels."""
+    """An image of the compared split: a JPEG as data URI, at most `MAX_SIDE` pixels long, and its panels.
+
+    `uri` is empty where an earlier picture of the same `anchor` carries the photograph; for `group` and `boxes` see
+    `Example`.
+    """
 
     name: str
     uri: str
+    anchor: str
     width: int
     height: int
     panels: list[Panel]
+    group: str
+    boxes: int | None
 
 
 def pictures(inputs: Inputs) -> list[Picture]:
     """All examples that can be read; a path that leads out of the split folder is left out."""
     colours = {name: PALETTE[i % len(PALETTE)] for i, name in enumerate(inputs.results.classes)}
     thresholds = {name: arm.confidence for name, arm in inputs.arms.items()}
-    found = []
+    found: list[Picture] = []
+    anchors: dict[str, str] = {}
     for example in inputs.examples:
         image = _read(inputs.split_dir, example.path)
         if image is not None:
-            found.append(_picture(example, image, colours, thresholds))
+            is_new = example.path not in anchors
+            anchor = anchors.setdefault(example.path, f"image-{len(anchors) + 1}")
+            found.append(_picture(example, image, anchor, is_new, colours, thresholds))
     return found
 
 
@@ -108,39 +121,50 @@ def _read(folder: Path, relative: str) -> NDArray[np.uint8] | None:
 
 
 def _picture(
-    example: Example, image: NDArray[np.uint8], colours: dict[str, str], thresholds: dict[str, float | None]
+    example: Example,
+    image: NDArray[np.uint8],
+    anchor: str,
+    is_new: bool,
+    colours: dict[str, str],
+    thresholds: dict[str, float | None],
 ) -> Picture:
     height, width = image.shape[:2]
     scale = min(1.0, MAX_SIDE / max(height, width))
     size = max(1, round(width * scale)), max(1, round(height * scale))
     small = cv2.resize(image, size, interpolation=cv2.INTER_AREA) if scale < 1 else image
-    jpeg = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])[1]
-    views = [("truth", f"{len(example.truth)} labelled", example.truth, set[int]())]
+    views: list[tuple[str, str, list[tuple[Box, str]]]] = [
+        ("truth", f"{len(example.truth)} labelled", [(box, "") for box in example.truth])
+    ]
     for name, threshold in thresholds.items():
         # Boxes go down to the lowest score that counts for mAP; drawn is what the model would be used with.
         boxes = [b for b in example.arms.get(name, []) if b.score is None or b.score >= (threshold or 0)]
         boxes.sort(key=lambda box: -(box.score or 0))
-        alarms = _alarms(example.truth, boxes)
-        hits = len(boxes) - len(alarms)
-        caption = f"{hits} of {len(example.truth)} found, {len(alarms)} false alarm{'' if len(alarms) == 1 else 's'}"
-        views.append((name, caption, boxes, alarms))
-    most = max(len(boxes) for _, _, boxes, _ in views)
+        views.append((name, *_judged(example.truth, boxes)))
+    most = max(len(boxes) for _, _, boxes in views)
     pen = _Pen(scale, size[0], 20 if most <= 6 else 16 if most <= 12 else 13, colours)
     panels = [
         Panel(
             title,
             caption,
-            [pen.shape(box, i in alarms) for i, box in enumerate(boxes[:MAX_BOXES])],
+            [pen.shape(box, kind) for box, kind in boxes[:MAX_BOXES]],
             max(len(boxes) - MAX_BOXES, 0),
         )
-        for title, caption, boxes, alarms in views
+        for title, caption, boxes in views
     ]
-    uri = "data:image/jpeg;base64," + base64.b64encode(jpeg.tobytes()).decode("ascii")
-    return Picture(example.image, uri, *size, panels)
+    uri = _jpeg(small) if is_new else ""
+    return Picture(example.image, uri, anchor, *size, panels, example.group, example.boxes)
 
 
-def _alarms(truth: list[Box], boxes: list[Box]) -> set[int]:
-    """Indices of boxes (best score first) that match no free truth box of their class at IoU 0.5."""
+def _jpeg(image: NDArray[Any]) -> str:
+    encoded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])[1]
+    return "data:image/jpeg;base64," + base64.b64encode(encoded.tobytes()).decode("ascii")
+
+
+def _judged(truth: list[Box], boxes: list[Box]) -> tuple[str, list[tuple[Box, str]]]:
+    """How an arm did, in words, and its boxes (best score first) with their kinds, then what it missed.
+
+    A box is an alarm where it matches no free truth box of its class at IoU 0.5.
+    """
     iou = iou_matrix(_corners(boxes), _corners(truth))
     taken: set[int] = set()
     alarms = set()
@@ -150,7 +174,9 @@ def _alarms(truth: list[Box], boxes: list[Box]) -> set[int]:
             taken.add(max(free, key=lambda j: iou[i, j]))
         else:
             alarms.add(i)
-    return alarms
+    words = f"{len(taken)} of {len(truth)} found, {len(alarms)} false alarm{'' if len(alarms) == 1 else 's'}"
+    shown = [(box, "alarm" if i in alarms else "") for i, box in enumerate(boxes)]
+    return words, shown + [(box, "missed") for j, box in enumerate(truth) if j not in taken]
 
 
 def _corners(boxes: list[Box]) -> NDArray[np.float64]:
@@ -166,9 +192,9 @@ class _Pen:
     font: int
     colours: dict[str, str]
 
-    def shape(self, box: Box, alarm: bool) -> Shape:
+    def shape(self, box: Box, kind: str) -> Shape:
         x1, y1, x2, y2 = (round(value * self.scale, 1) for value in box.xyxy)
-        label = shorten(box.name, 18) + ("" if box.score is None else f" {box.score:.2f}")
+        label = shorten(box.name, 18) + ("" if box.score is None else f" {box.score:.2f}") if kind != "missed" else ""
         # Letters are about 0.62 of their height wide; what would leave the image on the right ends at its border.
         at_end = x1 + 0.62 * self.font * len(label) > self.width
         return Shape(
@@ -182,5 +208,5 @@ class _Pen:
             at_end=at_end,
             font=self.font,
             colour=self.colours.get(box.name, PALETTE[-1]),
-            alarm=alarm,
+            kind=kind,
         )

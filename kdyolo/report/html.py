@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup
 
-from kdyolo.report import examples, facts, numbers, plots, proof, tables, verdict
+from kdyolo.report import examples, facts, numbers, plots, proof, proof_plots, tables, verdict
 from kdyolo.report.load import Arm, Inputs
 from kdyolo.report.pages import environment
 
@@ -44,26 +44,25 @@ def _context(inputs: Inputs) -> dict[str, Any]:
         "results": results,
         "arms": arms,
         "titles": TITLES,
-        "verdict": verdict.verdict(results),
+        "verdict": _opening(verdict.verdict(results)),
         "warnings": verdict.warnings(results),
         "headline": verdict.headline(results),
         "measured": verdict.how_measured(results.measured),
         "per_class": _per_class(arms),
-        "proof": {
-            "differences": proof.differences(results),
-            "classes": proof.class_differences(results),
-            "inherited": proof.inherited(results),
-            "fidelity": proof.fidelity(results),
-            "lost": proof.lost(arms),
-            "sizes": proof.sizes(arms),
-            "calibration": proof.calibration(arms),
-        },
+        "proof": _proof(inputs),
+        "interval_plot": _markup([proof_plots.intervals(results)]),
+        "error_plots": _markup([proof_plots.error_bars(arms), proof_plots.reliability(arms)]),
+        "confidence_plots": _markup(proof_plots.confidence_curves(arms)),
+        "rare": proof.rare_classes(results),
+        "nothing": proof.NOTHING,
         "score_curves": _markup(plots.line_plots(inputs.epochs, _SCORES, (5.6, 3.6))),
         "loss_curves": _markup(plots.line_plots(inputs.epochs, _LOSSES)),
         "accuracy_plots": _markup([plots.speed_accuracy(arms), plots.precision_recall(arms)]),
         "class_plot": _markup([plots.class_bars(arms, results.classes)]),
         "epochs": {arm: _epoch_rows(table) for arm, table in inputs.epochs.items()},
-        "pictures": shown,
+        "pictures": [picture for picture in shown if picture.group not in proof.GROUPS],
+        "gallery": _gallery(shown),
+        "happened": {group: words for group, (_, _, words) in proof.GROUPS.items()},
         "open_pictures": _OPEN_PICTURES,
         "legend": examples.legend(inputs, shown),
         "facts": {name: facts.arrange(record.facts) for name, record in inputs.records.items()},
@@ -71,6 +70,38 @@ def _context(inputs: Inputs) -> dict[str, Any]:
         "versions": facts.arrange(results.versions),
         "config": inputs.config,
     }
+
+
+def _opening(text: str) -> tuple[str, str]:
+    """The first sentence and the others."""
+    first, stop, rest = text.partition(". ")
+    return first + stop.strip(), rest
+
+
+def _proof(inputs: Inputs) -> dict[str, Any]:
+    results, arms = inputs.results, inputs.arms
+    return {
+        "differences": proof.differences(results),
+        "classes": proof.class_differences(results),
+        "by_seed": proof.by_seed(arms),
+        "kept": {arm: text for arm in ("student", "control") if (text := proof.kept(results, arm))},
+        "inherited_head": proof.INHERITED_HEAD,
+        "inherited": proof.inherited(results),
+        "copied": proof.copied(results),
+        "fidelity": proof.fidelity(results),
+        "confusions": proof.confusions(arms),
+        "sizes": proof.sizes(arms),
+        "calibration": proof.calibration(arms),
+    }
+
+
+def _gallery(shown: list[examples.Picture]) -> list[tuple[str, str, list[examples.Picture]]]:
+    """Heading, explanation and pictures of each group that has any."""
+    groups = [
+        (title, words, [picture for picture in shown if picture.group == group])
+        for group, (title, words, _) in proof.GROUPS.items()
+    ]
+    return [(title, words, pictures) for title, words, pictures in groups if pictures]
 
 
 def _markup(svgs: list[str | None] | list[str]) -> list[Markup]:

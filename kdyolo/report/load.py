@@ -68,11 +68,18 @@ class ClassScores(Scores):
     boxes: int | None = None
 
 
+_Lines = Annotated[dict[str, list[float] | None], BeforeValidator(_part)]
+
+
 class Curves(_Part):
-    """Precision at 101 recall points, IoU 0.5; ``all`` is the mean over classes."""
+    """Precision at recalls, and F1, precision and recall at confidences, IoU 0.5; ``all`` is the mean over classes."""
 
     recall: Annotated[list[float], BeforeValidator(_rows)] = []
-    precision: Annotated[dict[str, list[float] | None], BeforeValidator(_part)] = {}
+    precision: _Lines = {}
+    confidence: Annotated[list[float], BeforeValidator(_rows)] = []
+    f1: _Lines = {}
+    precision_at_confidence: _Lines = {}
+    recall_at_confidence: _Lines = {}
 
 
 class Arm(Scores):
@@ -98,6 +105,7 @@ class Arm(Scores):
     error_budget: Annotated[dict[str, Any], BeforeValidator(_part)] = {}
     calibration: Annotated[dict[str, Any], BeforeValidator(_part)] = {}
     sizes: Annotated[dict[str, Any], BeforeValidator(_part)] = {}
+    errors: Annotated[dict[str, Any], BeforeValidator(_part)] = {}
     seeds: Annotated[list[dict[str, Any]], BeforeValidator(_rows)] = []
     checkpoint: str | None = None
     sha256: str | None = None
@@ -129,10 +137,17 @@ class Box(_Part):
 
 
 class Example(_Part):
-    """One image of the compared split; `path` is relative to the split folder and not made safe to show."""
+    """One image of the compared split; `path` is relative to the split folder and not made safe to show.
+
+    Attributes:
+        group: Why it is shown: ``spread``, or a part of `evaluation.inheritance.Gallery`.
+        boxes: Number of boxes that are the reason; None for ``spread``.
+    """
 
     image: str
     path: str = ""
+    group: str = "spread"
+    boxes: int | None = None
     truth: Annotated[list[Box], BeforeValidator(_rows)] = []
     arms: Annotated[dict[str, list[Box]], BeforeValidator(_part)] = {}
 

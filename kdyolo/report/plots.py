@@ -1,55 +1,18 @@
-"""Plots as inline SVG whose colours follow the page, light or dark; drawn on Figure objects, so without a display."""
+"""Plots of a comparison: training curves, precision and recall, speed, classes."""
 
 from __future__ import annotations
 
-import io
-import re
-import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-import matplotlib
 import pandas as pd
-from matplotlib.backends.backend_svg import FigureCanvasSVG
-from matplotlib.figure import Figure
 
 from kdyolo.report.load import Arm
 from kdyolo.report.numbers import number, shorten
-
-# matplotlib knows no CSS variables: it draws in these colours, and they are replaced in the SVG text.
-_INK, _LINE = "#010203", "#040506"
-_COLOURS = {"teacher": "#070809", "student": "#0a0b0c", "control": "#0d0e0f"}
-_CSS = {_INK: "var(--ink)", _LINE: "var(--line)"} | {colour: f"var(--{arm})" for arm, colour in _COLOURS.items()}
-_DASHES = {"teacher": "-", "student": "-", "control": (0, (4, 1.5))}
-_MARKERS = {"teacher": "s", "student": "o", "control": "D"}
+from kdyolo.report.svg import COLOURS, DASHES, MARKERS, draw_svg
 
 _MAX_CLASSES = 30
-
-_STYLE = {
-    "svg.fonttype": "none",
-    "text.parse_math": False,  # a class may be called "$x$"
-    "font.size": 9.5,
-    "axes.titlesize": 10.5,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "figure.facecolor": "none",
-    "axes.facecolor": "none",
-    "axes.edgecolor": _LINE,
-    "axes.labelcolor": _INK,
-    "axes.titlecolor": _INK,
-    "text.color": _INK,
-    "xtick.color": _INK,
-    "ytick.color": _INK,
-    "axes.grid": True,
-    "grid.color": _LINE,
-    "grid.linewidth": 0.6,
-    "axes.axisbelow": True,
-    "legend.frameon": False,
-    "lines.linewidth": 1.8,
-}
 
 
 def line_plots(
@@ -68,16 +31,16 @@ def line_plots(
     for title, (solid, dotted) in columns.items():
         drawn = {arm: t for arm, t in epochs.items() if solid in t and t[solid].notna().any()}
         if drawn:
-            plots.append(_svg(title, inches, partial(_lines, epochs=drawn, solid=solid, dotted=dotted)))
+            plots.append(draw_svg(title, inches, partial(_lines, epochs=drawn, solid=solid, dotted=dotted)))
     return plots
 
 
 def _lines(axes: Any, epochs: Mapping[str, pd.DataFrame], solid: str, dotted: str | None) -> None:
     for arm, table in epochs.items():
         marker = "." if len(table) < 3 else None
-        axes.plot(table["epoch"], table[solid], color=_COLOURS[arm], ls=_DASHES[arm], marker=marker, label=arm)
+        axes.plot(table["epoch"], table[solid], color=COLOURS[arm], ls=DASHES[arm], marker=marker, label=arm)
         if dotted and dotted in table:
-            axes.plot(table["epoch"], table[dotted], color=_COLOURS[arm], ls=":", lw=1.3)
+            axes.plot(table["epoch"], table[dotted], color=COLOURS[arm], ls=":", lw=1.3)
     axes.set_xlabel("epoch")
     axes.set_ylim(bottom=min(0.0, *(float(table[solid].min()) for table in epochs.values())))
     axes.xaxis.get_major_locator().set_params(integer=True)
@@ -94,11 +57,11 @@ def precision_recall(arms: Mapping[str, Arm]) -> str | None:
     def draw(axes: Any) -> None:
         for name, (recall, precision) in drawn.items():
             label = f"{name} (mAP50 {number(arms[name].mAP50, 3)})"
-            axes.plot(recall, precision, color=_COLOURS[name], ls=_DASHES[name], label=label)
+            axes.plot(recall, precision, color=COLOURS[name], ls=DASHES[name], label=label)
         axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1.01), ylim=(0, 1.03))
         axes.legend(loc="lower left")
 
-    return _svg("Precision and recall at IoU 0.5", (5.6, 3.9), draw)
+    return draw_svg("Precision and recall at IoU 0.5", (5.6, 3.9), draw)
 
 
 def speed_accuracy(arms: Mapping[str, Arm]) -> str | None:
@@ -122,7 +85,7 @@ def speed_accuracy(arms: Mapping[str, Arm]) -> str | None:
         margin = max(0.05, 0.35 * (max(scores) - min(scores)))
         axes.set_ylim(max(0, min(scores) - margin), min(1.05, max(scores) + margin))
 
-    return _svg("Speed against accuracy", (5.6, 3.9), draw)
+    return draw_svg("Speed against accuracy", (5.6, 3.9), draw)
 
 
 def _markers(axes: Any, drawn: Mapping[str, tuple[Arm, float, float]]) -> None:
@@ -130,8 +93,8 @@ def _markers(axes: Any, drawn: Mapping[str, tuple[Arm, float, float]]) -> None:
     small = [score for name, (_, _, score) in drawn.items() if name != "teacher"]
     for name, (arm, ms, score) in drawn.items():
         area = max(1100 * (arm.size_mb or 0) / largest, 26)
-        colour = _COLOURS[name]
-        axes.scatter(ms, score, s=area, color=colour, alpha=0.8, marker=_MARKERS[name], linewidth=0)
+        colour = COLOURS[name]
+        axes.scatter(ms, score, s=area, color=colour, alpha=0.8, marker=MARKERS[name], linewidth=0)
         # Student and control are equally fast, so the label of the lower one goes below it.
         below = name == "control" if len(set(small)) < 2 else name != "teacher" and score == min(small)
         reach = 5 + area**0.5 / 2
@@ -156,11 +119,11 @@ def label_curve(budgets: Sequence[tuple[float, Mapping[str, float | None]]]) -> 
     shares = [share for share, _ in budgets]
 
     def draw(axes: Any) -> None:
-        for arm, colour in _COLOURS.items():
+        for arm, colour in COLOURS.items():
             known = [(share, scores[arm]) for share, scores in budgets if scores.get(arm) is not None]
             if known:
                 x, y = zip(*known, strict=True)
-                axes.plot(x, y, color=colour, ls=_DASHES[arm], marker=_MARKERS[arm], markersize=6, label=arm)
+                axes.plot(x, y, color=colour, ls=DASHES[arm], marker=MARKERS[arm], markersize=6, label=arm)
         axes.set_xscale("log", base=2)
         axes.set_xticks(shares, [f"{100 * share:.4g} %" for share in shares])
         axes.minorticks_off()
@@ -168,7 +131,7 @@ def label_curve(budgets: Sequence[tuple[float, Mapping[str, float | None]]]) -> 
         axes.set_ylim(bottom=0)
         axes.legend(loc="lower right")
 
-    return _svg("mAP50-95 against labels", (6.4, 3.9), draw)
+    return draw_svg("mAP50-95 against labels", (6.4, 3.9), draw)
 
 
 def class_bars(arms: Mapping[str, Arm], classes: Sequence[str]) -> str | None:
@@ -185,7 +148,7 @@ def class_bars(arms: Mapping[str, Arm], classes: Sequence[str]) -> str | None:
         for place, (name, table) in enumerate(tables.items()):
             at = [y + 0.4 - thickness * (place + 0.5) for y in range(len(shown))]
             lengths = [(table[c].mAP50_95 or 0.0) if c in table else 0.0 for c in shown]
-            axes.barh(at, lengths, height=thickness * 0.9, color=_COLOURS[name], label=name)
+            axes.barh(at, lengths, height=thickness * 0.9, color=COLOURS[name], label=name)
             for y, length in zip(at, lengths, strict=True):
                 axes.text(length + 0.008, y, f"{length:.3f}", va="center", fontsize=7.5)
         axes.set_yticks(range(len(shown)), [f"{shorten(c, 24)} ({boxes[c]})" for c in shown])
@@ -193,33 +156,4 @@ def class_bars(arms: Mapping[str, Arm], classes: Sequence[str]) -> str | None:
         axes.grid(visible=False, axis="y")
         axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=len(tables))
 
-    return _svg("Each class", (6.4, 1.2 + len(shown) * 0.2 * (len(tables) + 0.6)), draw)
-
-
-def _svg(title: str, inches: tuple[float, float], draw: Callable[[Any], None]) -> str:
-    """Draw on axes and return the ``<svg>`` element; the same input gives the same text, byte for byte."""
-    with matplotlib.rc_context(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the browser has the letters that matplotlib's font lacks
-        matplotlib.rcdefaults()
-        matplotlib.rcParams.update({**_STYLE, "svg.hashsalt": title})
-        figure = Figure(figsize=inches, layout="constrained")
-        axes = figure.add_subplot()
-        axes.set_title(title)
-        draw(axes)
-        text = io.StringIO()
-        metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-        FigureCanvasSVG(figure).print_svg(text, metadata=metadata)
-    return _inline(text.getvalue(), title)
-
-
-def _inline(document: str, title: str) -> str:
-    """An SVG file as an element of a page: page colours, ids of its own, described for those who cannot see it."""
-    svg = document[document.index("<svg") :]
-    for colour, variable in _CSS.items():
-        svg = svg.replace(colour, variable)
-    prefix = re.sub(r"\W+", "-", title.lower())
-    svg = re.sub(r'( id="|url\(#|href="#)', rf"\g<1>{prefix}-", svg)
-    svg = re.sub(
-        r'<svg [^>]*?viewBox="([^"]+)"[^>]*>', rf'<svg viewBox="\1" role="img" aria-label="{title}">', svg, count=1
-    )
-    return svg.replace("xlink:href", "href")
+    return draw_svg("Each class", (5.6, 1.2 + len(shown) * 0.2 * (len(tables) + 0.6)), draw)

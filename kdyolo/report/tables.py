@@ -75,7 +75,7 @@ def write_csv(table: pd.DataFrame, path: Path) -> Path:
     """Write a table as UTF-8 CSV: numbers in full, missing ones as ``n/a``, texts neutralised."""
     whole = {"parameters": "Int64", "boxes": "Int64"}
     numbers = table.astype({name: kind for name, kind in whole.items() if name in table})
-    texts = [name for name in ("arm", "model", "labels", "class") if name in table]
+    texts = [name for name in ("arm", "model", "labels", "class", "truth", "found") if name in table]
     numbers[texts] = numbers[texts].map(neutralise)
     write_text(path, numbers.to_csv(index=False, na_rep=NA, lineterminator="\n"))
     return path

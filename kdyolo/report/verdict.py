@@ -7,11 +7,10 @@ from typing import Any
 
 from kdyolo.report.load import Arm, Results
 from kdyolo.report.numbers import NA, duration, number, percent, points, ratio
+from kdyolo.report.proof import class_intervals, difference, kept, rare_classes
 
 _NOTHING = 0.005
 _FEW_IMAGES = 30
-SAME_POINTS = 0.5
-"""mAP50-95 points within which two models count as about the same."""
 
 
 @dataclass(frozen=True)
@@ -21,14 +20,6 @@ class Figure:
     title: str
     value: str
     note: str
-
-
-def difference(results: Results) -> float | None:
-    """Student minus control in mAP50-95 points, rounded to the one decimal that is shown."""
-    student, control = results.arms.get("student"), results.arms.get("control")
-    if not student or not control or student.mAP50_95 is None or control.mAP50_95 is None:
-        return None
-    return round(100 * (student.mAP50_95 - control.mAP50_95), 1)
 
 
 def verdict(results: Results) -> str:
@@ -44,23 +35,32 @@ def verdict(results: Results) -> str:
             f"The distilled {model} reaches {points(student.mAP50_95)} mAP50-95 points {where}; whether distillation "
             "helped is unknown, because no control was trained without the teacher."
         )
-    points_above = difference(results)
-    if points_above is None:
+    mine, others = _mean(results, "student"), _mean(results, "control")
+    if mine is None or others is None:
         return f"The distilled {model} and its control cannot be compared: mAP50-95 could not be measured {where}."
+    seeds = results.uncertainty.get("seeds", 1)
+    if seeds > 1:
+        where += f", the mean of {seeds} trainings each"
     other = "the same model" if control.model == student.model else f"a {control.model}"
     other += " trained without a teacher"
-    reached = f"{points(student.mAP50_95)} mAP50-95 points against {points(control.mAP50_95)} of {other}, {where}."
+    reached = f"{points(mine)} mAP50-95 points against {points(others)} of {other}, {where}."
     sentence = results.verdict.get("sentence")
     if sentence:
         return f"{sentence} The distilled {model} reaches {reached}"
     return f"The distilled {model} reaches {reached} Whether that is chance, `kdyolo compare --resume` measures."
 
 
+def _mean(results: Results, arm: str) -> float | None:
+    """mAP50-95 of an arm, the mean over its trainings."""
+    of_seeds: float | None = results.uncertainty.get("arms", {}).get(arm, {}).get("mAP50_95")
+    return results.arms[arm].mAP50_95 if of_seeds is None else of_seeds
+
+
 def warnings(results: Results) -> list[str]:
     """What the reader must know before trusting the figures: the comparison's own warnings, and what they imply."""
     student, control, teacher = (results.arms.get(name) for name in ("student", "control", "teacher"))
-    found = [*results.warnings, *(bias["sentence"] for bias in results.inheritance.get("biases", []))]
-    if rare := results.uncertainty.get("rare_classes"):
+    found = [*results.warnings, *_biases(results)]
+    if rare := rare_classes(results):
         found.append(f"Too few boxes on these images to say much about {', '.join(rare)}.")
     scores = [arm.mAP50_95 for arm in results.arms.values() if arm.mAP50_95 is not None]
     if scores and max(scores) < _NOTHING:
@@ -74,20 +74,29 @@ def warnings(results: Results) -> list[str]:
         found.append("Student and control did not begin from the same weights, so not only their labels differ.")
     if student and control:
         found += _unequal_training(student, control)
-    points_above = difference(results)
-    if points_above is not None and points_above < -SAME_POINTS and student and not _is_plain(student):
-        found.append(
-            f"The student is worse than its control by {-points_above:.1f} mAP50-95 points: on these images, "
-            "training without the teacher gave the better model."
-        )
+    if results.verdict.get("name") == "loss":
+        found.append("On these images, training without the teacher gave the better model.")
     if teacher and control and teacher.mAP50_95 is not None and control.mAP50_95 is not None:
-        lead = round(100 * (teacher.mAP50_95 - control.mAP50_95), 1)
-        if lead <= SAME_POINTS:
+        if teacher.mAP50_95 <= control.mAP50_95:
             found.append(
                 f"The teacher ({points(teacher.mAP50_95)} mAP50-95 points) is no better than the small model trained "
                 f"without it ({points(control.mAP50_95)}): there was little to learn from it."
             )
+        elif difference(results, "control", "teacher").get("high", -1) >= 0:
+            found.append(
+                f"That the teacher ({points(teacher.mAP50_95)} mAP50-95 points) is better than the small model trained "
+                f"without it ({points(control.mAP50_95)}) may be chance: there may have been little to learn from it."
+            )
     return list(dict.fromkeys(found))
+
+
+def _biases(results: Results) -> list[str]:
+    """What the comparison says of inherited weaknesses, with a caution where the images do not prove them."""
+    proven = {name for name, interval in class_intervals(results, "control", "teacher").items() if interval["low"] > 0}
+    return [
+        bias["sentence"] + ("" if bias["class"] in proven else " With so few images that may be chance.")
+        for bias in results.inheritance.get("biases", [])
+    ]
 
 
 def _is_plain(student: Arm) -> bool:
@@ -137,11 +146,12 @@ def headline(results: Results) -> list[Figure]:
     teacher, student, control = (results.arms.get(name) or Arm() for name in ("teacher", "student", "control"))
     times = [f"teacher {duration(teacher.train_seconds)}"] if "teacher" in results.arms else []
     times += [f"control {duration(control.train_seconds)}"] if "control" in results.arms else []
+    between = f"; 95 % interval {interval}" if (interval := kept(results)) else ""
     return [
         Figure(
             "of the teacher's mAP kept",
             percent(results.student_keeps),
-            f"{points(student.mAP50_95)} of {points(teacher.mAP50_95)} mAP50-95 points",
+            f"{points(student.mAP50_95)} of {points(teacher.mAP50_95)} mAP50-95 points{between}",
         ),
         Figure(
             "as fast as the teacher",

@@ -12,8 +12,8 @@ from kdyolo.stages.base import Stage, StageContext, StageResult
 from kdyolo.storage import RunDir, StageRecord, atomic_path, sha256_file, write_json
 
 if TYPE_CHECKING:
-    from kdyolo.boxes import Detections, Truth
-    from kdyolo.datasets.view import View, ViewImage
+    from kdyolo.boxes import Detections
+    from kdyolo.datasets.view import View
     from kdyolo.engine.detector import Detector
     from kdyolo.evaluation.accuracy import Accuracy
 
@@ -51,6 +51,7 @@ def compare(context: StageContext) -> StageResult:
     """
     from kdyolo.datasets.view import load_view, verify_view
     from kdyolo.evaluation.accuracy import evaluate
+    from kdyolo.evaluation.gallery import gallery
     from kdyolo.evaluation.proof import prove
     from kdyolo.evaluation.speed import measure
     from kdyolo.evaluation.splits import detect, truths
@@ -104,8 +105,9 @@ def compare(context: StageContext) -> StageResult:
     }
     write_json(folder / "results.json", results)
     tables = [_write_predictions(folder / f"predictions_{arm}.csv", found[arm], view.names) for arm in ARMS]
-    shown = _choose_examples(images, truth, settings.examples)
-    write_json(folder / "examples.json", [_example(i, view, truth, found, accuracy) for i in shown])
+    confidences = {arm: measured.confidence for arm, measured in accuracy.items()}
+    shown = gallery(view, "test", truth, found, confidences, proof["inheritance"]["gallery"], settings.examples)
+    write_json(folder / "examples.json", shown)
     outputs = [folder / "results.json", folder / "examples.json", *tables]
     return StageResult(outputs, {"images": len(images)}, _summary(arms))
 
@@ -245,41 +247,6 @@ def _write_predictions(path: Path, found: Mapping[str, Detections], names: Seque
     with atomic_path(path) as temporary:
         table.to_csv(temporary, index=False, float_format="%.4f", lineterminator="\n")
     return path
-
-
-def _choose_examples(images: Sequence[ViewImage], truth: Mapping[str, Truth], count: int) -> list[ViewImage]:
-    """Evenly spread over the test images that have boxes, never picked by how well a model did on them."""
-    labelled = [image for image in images if len(truth[image.image.name].cls)]
-    if not labelled or not count:
-        return []
-    step = max(1, len(labelled) // count)
-    return labelled[::step][:count]
-
-
-def _example(
-    image: ViewImage,
-    view: View,
-    truth: Mapping[str, Truth],
-    found: Mapping[str, Mapping[str, Detections]],
-    accuracy: Mapping[str, Accuracy],
-) -> dict[str, Any]:
-    """One test image with its truth and what each arm finds above its own best-F1 confidence."""
-    key = image.image.name
-    return {
-        "image": image.image.relative_to(view.folder).as_posix(),
-        "truth": [
-            {"class": view.names[c], "xyxy": [round(v, 2) for v in box]}
-            for c, box in zip(truth[key].cls, truth[key].xyxy.tolist(), strict=True)
-        ],
-        "arms": {
-            arm: [
-                {"class": view.names[c], "score": round(s, 4), "xyxy": [round(v, 2) for v in box]}
-                for c, s, box in zip(d[key].cls, d[key].score.tolist(), d[key].xyxy.tolist(), strict=True)
-                if s >= (accuracy[arm].confidence or 0.25)
-            ]
-            for arm, d in found.items()
-        },
-    }
 
 
 def _summary(arms: Mapping[str, Mapping[str, Any]]) -> str:

@@ -240,9 +240,13 @@ def test_precision_recall_and_best_f1_by_brute_force(seed):
         for index in (1, 250, 500, 777):
             p, r = brute_force(truths, detections, c, CONFIDENCES[index])
             assert figures.f1_curve[index] == pytest.approx(2 * p * r / (p + r) if p + r else 0)
+            assert (figures.p_curve[index], figures.r_curve[index]) == pytest.approx((p, r))
         p, r = brute_force(truths, detections, c, figures.best_threshold)
         assert 2 * p * r / (p + r) >= figures.f1_curve.max() - 1e-12
-    assert accuracy.mean.f1_curve[accuracy.confidence == CONFIDENCES] == accuracy.mean.f1_curve.max()
+    best = accuracy.confidence == CONFIDENCES
+    assert accuracy.mean.f1_curve[best] == accuracy.mean.f1_curve.max()
+    assert accuracy.mean.p_curve[best] == pytest.approx(accuracy.precision)
+    assert accuracy.mean.r_curve[best] == pytest.approx(accuracy.recall)
 
 
 @pytest.mark.parametrize(("missing", "extra"), [("b.jpg", None), (None, "z.jpg")])
@@ -287,6 +291,8 @@ def test_json_is_plain_and_complete(capsys):
     assert [row["class"] for row in figures["per_class"]] == NAMES
     assert len(figures["curves"]["recall"]) == len(figures["curves"]["precision"]["all"]) == 101
     assert len(figures["curves"]["confidence"]) == len(figures["curves"]["f1"]["leaf"]) == 1001
+    assert len(figures["curves"]["precision_at_confidence"]["all"]) == 1001
+    assert len(figures["curves"]["recall_at_confidence"]["all"]) == 1001
     assert figures["curves"]["precision"]["mite"] is None
     assert figures["boxes"] == sum(row["boxes"] for row in figures["per_class"]) == sum(accuracy.boxes.values())
 

@@ -1,5 +1,6 @@
 """A small run directory whose every figure is made up: it stands for no model, data set or measurement."""
 
+import functools
 import json
 import math
 
@@ -7,6 +8,9 @@ import cv2
 import numpy as np
 import pytest
 
+from kdyolo.boxes import Detections, Truth
+from kdyolo.evaluation.accuracy import evaluate
+from kdyolo.evaluation.proof import prove
 from kdyolo.storage import RunDir, StageRecord, write_json
 
 CLASSES = ["leaf", "spot", "mite"]
@@ -79,6 +83,40 @@ def synthetic_results(classes=CLASSES, arms=("teacher", "student", "control")):
         "versions": {"kdyolo": "0.1.0", "torch": "2.9.1"},
         "warnings": [],
     }
+
+
+def synthetic_proof(classes=CLASSES):
+    """``compare/results.json`` of a comparison that says how sure it is, measured on made-up boxes.
+
+    The teacher sees most objects, the student fewer and the control fewest; of the last class there is no box, and of
+    the first two there are 37 and 11.
+    """
+    return json.loads(_proved(tuple(classes)))
+
+
+@functools.cache
+def _proved(classes, images=12):
+    rng = np.random.default_rng(0)
+    arms = ("teacher", "student", "control")
+    truths, found = {}, {arm: {} for arm in arms}
+    for number in range(images):
+        corners = np.array([[60.0 * i, 10, 60.0 * i + 40, 50] for i in range(4)])
+        cls = np.array([0, 0, 0, 1 if number else 0])
+        truths[f"{number}.jpg"] = Truth(corners, cls, 300, 100)
+        for arm, share in zip(arms, (0.9, 0.7, 0.4), strict=True):
+            seen = rng.uniform(size=4) < share
+            boxes = np.vstack([corners[seen] + rng.normal(0, 1, (seen.sum(), 4)), [[0, 60, 30, 90]]])
+            score = np.append(rng.uniform(0.4, 1, seen.sum()), 0.5)
+            found[arm][f"{number}.jpg"] = Detections(boxes, score, np.append(cls[seen], 0))
+    accuracy = {arm: evaluate(truths, each, classes) for arm, each in found.items()}
+    proof = prove(truths, {arm: [each] for arm, each in found.items()}, accuracy, classes, 0.5)
+    results = synthetic_results(classes)
+    results["measured"]["min_effect"] = 0.5
+    results |= {name: proof[name] for name in ("verdict", "uncertainty", "inheritance")}
+    for arm in arms:
+        results["arms"][arm] |= proof["arms"][arm]
+        results["arms"][arm]["curves"] = accuracy[arm].to_json()["curves"]
+    return json.dumps(results)
 
 
 def synthetic_csv(quality, epochs=EPOCHS, spaces=False):
@@ -178,12 +216,13 @@ def make_run(root, results=None, examples=None, trained=("teacher", "student", "
 
 @pytest.fixture
 def synthetic():
-    """The functions above: ``make_run``, ``results``, ``examples``."""
+    """The functions above: ``make_run``, ``results``, ``proof``, ``examples``."""
 
     class Synthetic:
         classes = CLASSES
         run = staticmethod(make_run)
         results = staticmethod(synthetic_results)
+        proof = staticmethod(synthetic_proof)
         examples = staticmethod(synthetic_examples)
 
     return Synthetic

@@ -2,6 +2,7 @@
 
 import json
 import re
+from itertools import pairwise
 
 import pytest
 from html_page import NASTY, Page
@@ -71,8 +72,62 @@ def test_it_opens_with_the_verdict_and_shows_what_was_recorded(run):
     assert "spot 0.05" not in page.text
 
 
+def test_the_proof_is_shown_in_sections_of_its_own(synthetic, tmp_path):
+    results = synthetic.proof()
+    page, text = page_of(synthetic.run(tmp_path / "run", results))
+    page.is_self_contained(text)
+    page.has_sound_ids()
+    for anchor in ("proof", "inherited", "errors"):
+        assert ("h2", "id", anchor) in page.attributes
+        assert ("a", "href", f"#{anchor}") in page.attributes
+    assert page.text.index(results["verdict"]["sentence"].split(". ")[0]) < page.text.index("of the teacher's mAP kept")
+    interval = results["uncertainty"]["pairs"][0]["difference"]["mAP50_95"]
+    assert f"{100 * interval['low']:+.2f} to {100 * interval['high']:+.2f}" in page.text
+    assert "set to 0.5 mAP points before the run" in page.text
+    assert "spot 21 few" in page.text
+    for title in ("Difference and its 95 % interval", "What each kind of error costs", "Are scores what they say?"):
+        assert ("svg", "aria-label", title) in page.attributes
+    assert "What was taken for what" in page.text
+
+
+def test_headings_leave_no_level_out(synthetic, tmp_path):
+    page, _ = page_of(gallery_run(synthetic, tmp_path / "run"))
+    levels = [int(tag[1]) for tag in page.tags if re.fullmatch("h[1-6]", tag)]
+    assert max(levels) == 4
+    assert all(below <= above + 1 for above, below in pairwise(levels))
+
+
+def gallery_run(synthetic, root):
+    (spread,) = synthetic.examples()
+    picked = [{**spread, "group": group, "boxes": boxes} for group, boxes in (("fixed", 2), ("inherited", 1))]
+    return synthetic.run(root, synthetic.proof(), [spread, *picked])
+
+
+def test_images_worth_a_look_are_sorted_by_what_happened(synthetic, tmp_path):
+    page, text = page_of(gallery_run(synthetic, tmp_path / "run"))
+    assert "Distillation fixed: the student is right where the control is wrong" in page.text
+    assert "leaf 1.jpg · 2 boxes fixed" in page.text
+    assert "leaf 1.jpg · 1 box inherited" in page.text
+    assert "Distillation broke" not in page.text
+    assert text.count('class="missed"') == 6  # three views of the image, in which student and control miss one each
+
+
+def test_a_photograph_shown_several_times_is_in_the_page_once(synthetic, tmp_path):
+    page, text = page_of(gallery_run(synthetic, tmp_path / "run"))
+    assert text.count("data:image/jpeg") == 1
+    assert text.count('<use href="#image-1"') == 11
+    page.has_sound_ids()
+
+
+def test_many_classes_are_listed_by_mix_ups(synthetic, tmp_path):
+    names = ["leaf", "spot", *(f"class {i}" for i in range(20))]
+    page, _ = page_of(synthetic.run(tmp_path / "run", synthetic.proof(names)))
+    assert "the most frequent mistakes" in page.text
+    assert "true classes in rows" not in page.text
+
+
 def test_nasty_names_come_out_as_text(synthetic, tmp_path):
-    results = synthetic.results(NASTY)
+    results = synthetic.proof(NASTY)
     for arm in results["arms"].values():  # every class has a box, so that every class is plotted
         for row in arm["per_class"]:
             row.update(boxes=3, mAP50_95=0.5)

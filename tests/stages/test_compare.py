@@ -114,7 +114,7 @@ def test_an_adopted_teacher_shows_what_it_does_not_know(lively_results):
 def test_examples_are_chosen_by_the_images_alone(lively_results):
     run, _ = lively_results
     examples = json.loads((run.stage("compare") / "examples.json").read_text())
-    assert len(examples) == 2
+    assert sum(example["group"] == "spread" for example in examples) == 2
     for example in examples:
         assert (run.stage("split") / example["image"]).is_file()
         assert "/test/" in example["image"]
@@ -122,6 +122,30 @@ def test_examples_are_chosen_by_the_images_alone(lively_results):
         assert set(example["arms"]) == set(ARMS)
         for box in example["truth"]:
             assert box["class"] in tiny.CLASSES
+
+
+def test_the_comparison_says_how_sure_it_is_and_what_was_inherited(lively_results):
+    run, results = lively_results
+    gaps = {name: arm["mAP50_95"] for name, arm in results["arms"].items()}
+    assert results["verdict"]["name"] in ("gain", "loss", "no gain", "inconclusive")
+    for pair in results["uncertainty"]["pairs"]:
+        interval = pair["difference"]["mAP50_95"]
+        assert interval["estimate"] == pytest.approx(gaps[pair["a"]] - gaps[pair["b"]], abs=1e-9)
+        assert interval["low"] <= interval["high"]
+    assert results["uncertainty"]["resamples"] == 1000
+    assert results["measured"]["min_effect"] == 0.5
+    boxes = sum(row["boxes"] for row in results["arms"]["teacher"]["per_class"])
+    for arm in results["arms"].values():
+        assert sum(arm["errors"]["truth"].values()) == boxes
+        assert sum(size["boxes"] for size in arm["sizes"].values()) == boxes
+        assert arm["error_budget"]["AP50"] == pytest.approx(arm["mAP50"], abs=1e-5)
+    shared = results["inheritance"]["errors"]
+    assert sum(kind["teacher"] for name, kind in shared.items() if name != "false_box") == boxes
+    # The teacher finds nothing right, and the images where that shows are among those to look at.
+    examples = json.loads((run.stage("compare") / "examples.json").read_text())
+    for group, ranked in results["inheritance"]["gallery"].items():
+        shown = [example for example in examples if example["group"] == group]
+        assert [example["image"].rsplit("/", 1)[-1] for example in shown] == [row["image"] for row in ranked[:2]]
 
 
 def test_a_class_map_reaches_the_comparison(finished, demo_set, tmp_path):
