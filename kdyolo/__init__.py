@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from kdyolo.api import (
         audit,
         benchmark,
+        build_report,
         compare,
         convert,
         demo,
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
         export_labels,
         import_labels,
         init,
+        leaderboard,
         methods,
         preflight,
         pseudo_label,
@@ -24,11 +26,13 @@ if TYPE_CHECKING:
         status,
         train_student,
         train_teacher,
+        watch,
     )
 
 __all__ = [
     "audit",
     "benchmark",
+    "build_report",
     "compare",
     "convert",
     "demo",
@@ -37,6 +41,7 @@ __all__ = [
     "export_labels",
     "import_labels",
     "init",
+    "leaderboard",
     "methods",
     "preflight",
     "pseudo_label",
@@ -45,6 +50,7 @@ __all__ = [
     "status",
     "train_student",
     "train_teacher",
+    "watch",
 ]
 
 

@@ -167,6 +167,68 @@ def compare(
     return _stage("compare", run, config, settings, resume, force, progress)
 
 
+def build_report(run: str | Path, *, pdf: bool = False, progress: Progress | None = None) -> dict[str, Any]:
+    """Build the report of a compared run anew, from its files alone.
+
+    Args:
+        run: Run directory.
+        pdf: Also print the page to ``report/report.pdf`` with an installed browser, see `kdyolo.report.pdf`.
+        progress: Whom to tell; nobody by default.
+
+    Returns:
+        What ``report/summary.json`` says, see `kdyolo.report.summary.Summary`.
+
+    Raises:
+        KdyoloError: The run is not compared yet, or somebody is using it; or, with everything else written, no browser
+            could print the page.
+    """
+    from kdyolo.pipeline.manifest import record_report
+    from kdyolo.report.build import build
+
+    folder = RunDir(run)
+    folder.require_begun()
+    with folder.locked((progress or Silent()).warn):
+        record_report(folder, chain(load_config(folder.config)), build(folder))
+        if pdf:
+            from kdyolo.report.pdf import print_page
+
+            print_page(folder.stage("report") / "report.html", folder.stage("report") / "report.pdf")
+    return read_summary(folder)
+
+
+def leaderboard(
+    runs: Sequence[str | Path],
+    out: str | Path | None = None,
+    *,
+    force: bool = False,
+    skip_unfinished: bool = False,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Set compared runs side by side: which student is best, and which others may be as good.
+
+    Args:
+        runs: Run directories; one with label budgets stands for the runs of its budgets.
+        out: Folder for ``leaderboard.html``, ``.csv``, ``.md`` and ``.json``. None: ``comparison`` beside the
+            first run.
+        force: Move a folder aside that holds something else.
+        skip_unfinished: Show the others where a run is missing, unfinished or broken.
+        progress: Whom to tell; nobody by default.
+
+    Returns:
+        What ``leaderboard.json`` says, see `kdyolo.report.leaderboard.build`.
+
+    Raises:
+        KdyoloError: See there.
+    """
+    from kdyolo.report.leaderboard import build, default_folder
+
+    paths = [Path(run) for run in runs]
+    if not paths:
+        raise ConfigError("No run is given.", "Name their folders: `kdyolo report runs/a runs/b`.")
+    folder = default_folder(paths) if out is None else Path(out)
+    return build(paths, folder, chain(), progress or Silent(), force=force, skip_unfinished=skip_unfinished)
+
+
 def benchmark(
     models: Sequence[str | Path] = (),
     *,
@@ -338,7 +400,24 @@ def status(run: str | Path) -> dict[str, Any]:
     """
     from kdyolo.pipeline.status import describe
 
-    return describe(RunDir(run), chain())
+    folder = RunDir(run)
+    folder.require_begun()
+    return describe(folder, chain(load_config(folder.config)))
+
+
+def watch(run: str | Path) -> dict[str, Any]:
+    """What a run is doing at this moment, from its files alone: state, stages, epochs and the time left.
+
+    Returns:
+        See `kdyolo.pipeline.frame.as_data`; ``state`` is ``missing`` where there is no run yet.
+
+    Raises:
+        ConfigError: The settings of the run cannot be read.
+    """
+    from kdyolo.pipeline.frame import as_data
+    from kdyolo.pipeline.watching import look
+
+    return as_data(look(RunDir(run)))
 
 
 def preflight(
@@ -371,7 +450,7 @@ def preflight_with(run: RunDir, config: Config, progress: Progress | None = None
     from kdyolo.stages.base import StageContext
     from kdyolo.stages.preflight import preflight as look
 
-    next(stage for stage in chain() if stage.name == "student").check(run, config)
+    next(stage for stage in chain(config) if stage.name == "student").check(run, config)
     return look(StageContext(run, config, progress or Silent()))
 
 
@@ -469,7 +548,7 @@ def _chain(
     folder = RunDir(run)
     values = {**(settings or {}), **_source(source)}
     resolved = resolve(folder, file=config, overrides=values, fresh=force and source is not None, preset=preset)
-    execute(folder, resolved, chain(), progress, resume=resume, force=force)
+    execute(folder, resolved, chain(resolved), progress, resume=resume, force=force)
     check_gates(folder, resolved)
     return read_summary(folder)
 
@@ -485,5 +564,5 @@ def _stage(
 ) -> StageRecord:
     folder = RunDir(run)
     resolved = resolve(folder, file=config, overrides=settings)
-    execute(folder, resolved, chain(), progress, only=name, resume=resume, force=force)
+    execute(folder, resolved, chain(resolved), progress, only=name, resume=resume, force=force)
     return folder.require(name)

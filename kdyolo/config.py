@@ -191,6 +191,11 @@ class TrainSettings(Settings):
             )
         return self
 
+    @property
+    def tail_epochs(self) -> int:
+        """Last epochs that are without mosaics."""
+        return min(self.close_mosaic, self.epochs // 4)
+
 
 class TeacherSettings(TrainSettings):
     """The large model."""
@@ -337,7 +342,15 @@ class RuntimeSettings(Settings):
     which measures time. The others redo nothing.
     """
 
-    device: str = Field("auto", description="auto, cpu, cuda or a CUDA index")
+    device: str = Field(
+        "auto", description="auto, cpu, cuda, a CUDA index, or several: '0,1' trains on both and uses the first else"
+    )
+    processes: int | None = Field(
+        None,
+        ge=1,
+        description="processes that share each batch of a training; null: one for each device. For a CPU only, to try "
+        "out what several GPUs do, or on machines with several sockets",
+    )
     precision: Literal["auto", "fp32", "bf16"] = Field(
         "auto", description="auto: bf16 on processors that have it, mixed precision on CUDA"
     )
@@ -358,6 +371,9 @@ class Config(Settings):
     )
     label_budgets: tuple[Share, ...] = Field(
         (), description="run the chain once for each of these shares of labelled training images; empty: once, with all"
+    )
+    equal_compute: bool = Field(
+        False, description="also train the control longer, with as much computation as the student's distillation took"
     )
     data: DataSettings = Field(default_factory=DataSettings, description="the data set")
     audit: AuditSettings = Field(default_factory=AuditSettings, description="checks of images and labels")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-ARMS = ("teacher", "student", "control")
+ARMS = ("teacher", "student", "control", "longer")
 METRICS: dict[str, tuple[str, ...]] = {
     "mAP50-95": ("mAP50_95",),
     "mAP50": ("mAP50",),

@@ -152,12 +152,15 @@ def online_step(given: argparse.Namespace, data: Path, folder: Path) -> None:
 
 
 def store(given: argparse.Namespace, data: Path, folder: Path) -> None:
-    """Both passes over the same images, in turn, after a warm-up."""
+    """Both passes over the same images, in turn, after a warm-up, each with the threads it takes in its own process."""
     import numpy as np
+    import torch
     from ultralytics import YOLO
+    from ultralytics.utils import NUM_THREADS
 
     from kdyolo.distill.soft_labels import Origin, soften, write_soft_labels
     from kdyolo.engine.detector import Detector, read_image
+    from kdyolo.engine.environment import prepare_cpu
 
     teacher, names = folder / "stored.pt", kdyolo_names(data)
     checkpoints.save_untrained(given.teacher, names, 0, teacher)
@@ -166,6 +169,7 @@ def store(given: argparse.Namespace, data: Path, folder: Path) -> None:
     known = np.ones(len(names), dtype=bool)
 
     def ours() -> None:
+        prepare_cpu(None)
         soft = {}
         for outcome in detector.predict(images, 0.1, 0.7, soft=True):
             image = read_image(outcome.path)
@@ -176,6 +180,7 @@ def store(given: argparse.Namespace, data: Path, folder: Path) -> None:
         write_soft_labels(folder / "soft.npz", soft, dict.fromkeys(soft, "0"), origin)
 
     def plain() -> None:
+        torch.set_num_threads(NUM_THREADS)  # what the library sets for the whole process when it picks the device
         for _ in theirs.predict([str(i) for i in images], imgsz=given.imgsz, stream=True, verbose=False, device="cpu"):
             pass
 

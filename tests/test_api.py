@@ -17,7 +17,7 @@ from kdyolo.storage import RunDir
 @pytest.fixture(autouse=True)
 def _fakes(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "kdyolo.report.build", fake_chain.report_module())
-    monkeypatch.setattr(api, "chain", lambda: fake_chain.CHAIN)
+    monkeypatch.setattr(api, "chain", lambda config=None: fake_chain.CHAIN)
     monkeypatch.chdir(tmp_path)
     fake_chain.make_source(tmp_path / "data")
 
@@ -78,8 +78,10 @@ def test_every_command_is_a_function():
     commands = [command for one in (app, *groups) for command in one.registered_commands]
     # `import` is no name for a function, and none of these says of what.
     named = {"export": "export_labels", "import": "import_labels", "show": "describe_method"}
+    named["report"] = "build_report"  # `kdyolo.report` is the package
     names = {named.get(command.name, command.name.replace("-", "_")) for command in commands}
     names |= {group.name for group in app.registered_groups if group.typer_instance.registered_callback}
+    names.add("leaderboard")  # what `kdyolo report` does with several runs
     assert names == set(kdyolo.__all__)
     for name in names:
         assert callable(getattr(kdyolo, name))

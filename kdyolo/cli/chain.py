@@ -69,15 +69,13 @@ def perform(request: Request, console: Console) -> None:
     if request.resume and request.force:
         raise ConfigError("--resume and --force exclude each other.", "--resume redoes what changed, --force all.")
     run, config = RunDir(request.run), request.resolve()
-    stages = pipeline.chain()
+    stages = pipeline.chain(config)
     if request.dry_run:
-        parts = pipeline.parts(run, config, request.only, request.force)
-        if config.distill.assistant is not None:
-            raise ConfigError(
-                "--dry-run does not know what an assistant will become.",
-                "Leave --assistant out to see the chain it runs twice.",
-            )
-        plans = [(r, pipeline.plan(r, c, stages, only=request.only, force=request.force)) for r, c in parts]
+        plans = [
+            planned
+            for part, settings in pipeline.parts(run, config, request.only, request.force)
+            for planned in pipeline.plan_with_assistant(part, settings, stages, only=request.only, force=request.force)
+        ]
         show.plans(console, run, plans)
         return
     outcome = pipeline.execute(
@@ -112,6 +110,7 @@ def run(
     set_: opt.Assignments = None,
     seed: opt.Seed = None,
     seeds: opt.Seeds = None,
+    equal_compute: opt.EqualCompute = None,
     offline: opt.Offline = None,
     precision: opt.Precision = None,
     device: opt.Device = None,
@@ -164,6 +163,7 @@ def run(
         "data.source": source,
         "data.allow_outside": allow_outside,
         **opt.parse_seeds(seeds, seed),
+        "equal_compute": equal_compute,
         "split.ratios": opt.parse_ratios(ratios),
         **opt.splitting(keep_splits, from_, repair, group_by, near_duplicates),
         "split.labels_fraction": labels_fraction,

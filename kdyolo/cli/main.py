@@ -12,7 +12,21 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from kdyolo.cli import audit, benchmark, chain, console, data, look, methods, options, preflight, setup, stage
+from kdyolo.cli import (
+    audit,
+    benchmark,
+    chain,
+    console,
+    data,
+    look,
+    methods,
+    options,
+    preflight,
+    report,
+    setup,
+    stage,
+    watch,
+)
 from kdyolo.errors import Interrupted, KdyoloError
 
 _BROKEN_PIPE = 141  # what a shell shows for a process that wrote to a closed pipe
@@ -29,6 +43,8 @@ audit.register(app)
 stage.register(app)
 data.register(app)
 look.register(app)
+watch.register(app)
+report.register(app)
 methods.register(app)
 preflight.register(app)
 benchmark.register(app)

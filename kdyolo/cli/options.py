@@ -69,6 +69,14 @@ Seeds = Annotated[
         help="Train student and control once with each of these seeds, so that chance can be told from gain.",
     ),
 ]
+EqualCompute = Annotated[
+    bool | None,
+    typer.Option(
+        "--equal-compute/--no-equal-compute",
+        rich_help_panel=TRAINING_PANEL,
+        help="Also train the control for longer, with all the computation that the distilled student took.",
+    ),
+]
 SplitSeed = Annotated[
     int | None,
     typer.Option(
@@ -81,7 +89,12 @@ Offline = Annotated[
 Precision = Annotated[
     Literal["auto", "fp32", "bf16"] | None, typer.Option(rich_help_panel=SETTINGS_PANEL, help="Arithmetic of training.")
 ]
-Device = Annotated[str | None, typer.Option(rich_help_panel=SETTINGS_PANEL, help="auto, cpu, cuda or a CUDA index.")]
+Device = Annotated[
+    str | None,
+    typer.Option(
+        rich_help_panel=SETTINGS_PANEL, help="auto, cpu, cuda, a CUDA index, or several that train together: 0,1."
+    ),
+]
 Track = Annotated[
     list[str] | None,
     typer.Option(rich_help_panel=SETTINGS_PANEL, help="tensorboard, mlflow or wandb; repeatable."),

@@ -28,10 +28,12 @@ ARM_COLUMNS = {
 
 
 def plans(console: Console, run: RunDir, planned: Sequence[tuple[RunDir, Sequence[Step]]]) -> None:
-    """What `--dry-run` shows: the steps of the run, or of each of its label budgets."""
-    data: dict[str, Any] = {"run": str(run.root), **_plan(planned[0][1])}
-    if planned[0][0].root != run.root:
-        data = {"run": str(run.root), "budgets": [{"run": str(one.root), **_plan(steps)} for one, steps in planned]}
+    """What `--dry-run` shows: the steps of the run and of its assistant, or of each of its label budgets."""
+    own = [_plan(steps) for one, steps in planned if one.root == run.root]
+    others = [{"run": str(one.root), **_plan(steps)} for one, steps in planned if one.root != run.root]
+    data: dict[str, Any] = {"run": str(run.root), **(own[0] if own else {"budgets": others})}
+    if own and others:
+        data["assistant"] = others[0]
 
     def render() -> None:
         for one, steps in planned:
@@ -93,13 +95,14 @@ def budgets(console: Console, run: RunDir, outcome: Outcome) -> None:
     summary = data["summary"]
 
     def render() -> None:
+        arms = [arm for arm in FOLDERS if any(b.get(f"{arm}_mAP50_95") is not None for b in summary["budgets"])]
         rows = [
             (percent(b["labels_fraction"]), *(number(b[f"{kind}_images"]) for kind in ("labelled", "unlabelled")),
-             *(fraction(b[f"{arm}_mAP50_95"]) for arm in FOLDERS), number(b["gain_points"], 1))
+             *(fraction(b.get(f"{arm}_mAP50_95")) for arm in arms), number(b["gain_points"], 1))
             for b in summary["budgets"]
         ]  # fmt: skip
-        head = ("labels", "labelled images", "unlabelled", *(f"{arm} mAP50-95" for arm in FOLDERS), "gain (points)")
-        console.table("", head, rows, right="1 2 3 4 5 6")
+        head = ("labels", "labelled images", "unlabelled", *(f"{arm} mAP50-95" for arm in arms), "gain (points)")
+        console.table("", head, rows, right=" ".join(str(column) for column in range(1, len(head))))
         console.line(summary["verdict"])
         console.line(f"Report: {data['report']}")
 

@@ -21,6 +21,7 @@ from kdyolo.storage import atomic_path, cache_folder
 OFFICIAL_URL = "https://github.com/ultralytics/assets/releases/download/v8.4.0"
 ADAPTERS = "kdyolo_adapters"
 """Attribute of a student in training that holds plain convolutions for a distillation; final checkpoints lack it."""
+GFLOPS_IMGSZ = 640
 _TIMEOUT = 30.0
 _NO_ROOM = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 _NEXT = (
@@ -38,6 +39,13 @@ def architecture(model: str) -> Path:
     from ultralytics.utils import ROOT
 
     return Path(ROOT) / "cfg" / "models" / "v5" / f"{model}.yaml"
+
+
+def gflops(model: Any) -> float | None:
+    """Floating-point operations (billions) of one image at `GFLOPS_IMGSZ`; None where they cannot be counted."""
+    from ultralytics.utils.torch_utils import get_flops
+
+    return round(float(get_flops(model, GFLOPS_IMGSZ)), 2) or None  # it says 0 where it cannot tell
 
 
 def load(path: Path) -> tuple[Any, dict[str, Any]]:

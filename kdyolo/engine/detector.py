@@ -20,7 +20,6 @@ from kdyolo.engine import checkpoints, environment
 
 Image = NDArray[np.uint8]
 MAX_DET = 300
-GFLOPS_IMGSZ = 640
 _BATCH = {"cpu": 4, "cuda": 16}
 
 
@@ -57,7 +56,7 @@ class Detector:
     ) -> None:
         environment.harden()
         import torch
-        from ultralytics.utils.torch_utils import get_flops, get_num_params
+        from ultralytics.utils.torch_utils import get_num_params
 
         model, _ = checkpoints.load(checkpoint)
         own = [model.names[i] for i in range(len(model.names))]
@@ -65,7 +64,7 @@ class Detector:
         self._sources = _sources(class_map, len(self.class_names))
         self.imgsz = imgsz
         self.params = int(get_num_params(model))
-        self.gflops = round(float(get_flops(model, GFLOPS_IMGSZ)), 2) or None  # it says 0 where it cannot tell
+        self.gflops = checkpoints.gflops(model)
         self.precision = environment.resolve_precision(runtime)
         device = environment.resolve_device(runtime.device)
         self.device = torch.device("cpu" if device == "cpu" else f"cuda:{device}")

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from kdyolo.engine import checkpoints, environment
-from kdyolo.engine.detector import GFLOPS_IMGSZ, read_image
+from kdyolo.engine.detector import read_image
 
 
 class _Calibration:
@@ -47,7 +47,7 @@ def export(task: dict[str, Any]) -> None:
     """Let ultralytics export a checkpoint, with images of any size and batches of any length allowed."""
     environment.harden()
     from ultralytics.engine.exporter import Exporter
-    from ultralytics.utils.torch_utils import get_flops, get_num_params
+    from ultralytics.utils.torch_utils import get_num_params
 
     class _Exporter(Exporter):  # type: ignore[misc] # the library has no types
         """Calibrates on the images of the task: the library's own way reads and writes beside a data set's labels."""
@@ -60,7 +60,7 @@ def export(task: dict[str, Any]) -> None:
     facts = {
         "names": [model.names[number] for number in range(len(model.names))],
         "params": int(get_num_params(model)),
-        "gflops": round(float(get_flops(model, GFLOPS_IMGSZ)), 2) or None,
+        "gflops": checkpoints.gflops(model),
     }
     (folder / "model.json").write_text(json.dumps(facts), encoding="utf-8")
     model.pt_path = str(folder / "model.pt")  # its folder and stem name the export

@@ -16,7 +16,8 @@ from kdyolo.evaluation.inheritance import biases, inheritance
 from kdyolo.evaluation.sizes import by_size
 from kdyolo.evaluation.verdicts import judge
 
-PAIRS = (("student", "control"), ("student", "teacher"), ("control", "teacher"))
+PAIRS = (("student", "control"), ("student", "longer"), ("student", "teacher"), ("control", "teacher"))
+"""Arms that are set against each other, as far as they are there."""
 
 
 def prove(
@@ -30,7 +31,8 @@ def prove(
 
     Args:
         truths: Image key -> its labels.
-        found: ``teacher``, ``student`` and ``control`` -> the detections of each training of it, seeds paired.
+        found: ``teacher``, ``student``, ``control``, perhaps ``longer`` -> the detections of each training of it,
+            seeds paired.
         accuracy: Of the first training of each.
         class_names: In class order.
         min_effect: Smallest difference worth having (mAP50-95 points), chosen before the run.
@@ -51,7 +53,7 @@ def prove(
     inherited = inheritance(errors["teacher"], errors["student"], errors["control"])
     biased = biases(accuracy["teacher"], accuracy["student"], accuracy["control"])
     return {
-        "uncertainty": drawn.to_json(PAIRS),
+        "uncertainty": drawn.to_json([pair for pair in PAIRS if found.keys() >= set(pair)]),
         "verdict": None if verdict is None else verdict.to_json(),
         "inheritance": {**inherited.to_json(), "biases": [bias.to_json() for bias in biased]},
         "arms": {arm: _of_arm(truths, each[0], errors[arm]) for arm, each in found.items()},

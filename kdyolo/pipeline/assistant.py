@@ -10,13 +10,14 @@ from collections.abc import Sequence
 
 from kdyolo.config import Config
 from kdyolo.errors import Interrupted
+from kdyolo.pipeline.planning import Step, plan
 from kdyolo.pipeline.running import Outcome, run_chain, set_run_aside, write_settings
 from kdyolo.progress import Progress, Silent
 from kdyolo.stages.base import Stage
 from kdyolo.storage import RunDir
 
-FOLDER = "assistant"
-_MAKING = ("split", "teacher", "pseudo", "student")
+FOLDER, SPLIT = "assistant", "split"
+_MAKING = (SPLIT, "teacher", "pseudo", "student")
 """Stages that make an assistant; it is compared with others as the teacher it becomes."""
 
 
@@ -36,6 +37,30 @@ def taught_by_it(run: RunDir, config: Config) -> Config:
     second.teacher.trained_on = listed if listed.is_file() else None
     second.teacher.map_classes, second.teacher.imgsz = None, config.student.imgsz
     return second
+
+
+def plan_with_assistant(
+    run: RunDir, config: Config, stages: Sequence[Stage], *, only: str | None = None, force: bool = False
+) -> list[tuple[RunDir, list[Step]]]:
+    """What is to be done about a run, and before it about its assistant if it is to have one; nothing is touched.
+
+    Of a run whose assistant is still to be made, or made anew, all that follows the split will run. Arguments and
+    errors as `plan`.
+    """
+    if config.distill.assistant is None or only not in (None, "teacher"):
+        settings = config if config.distill.assistant is None else taught_by_it(run, config)
+        return [(run, plan(run, settings, stages, only=only, force=force))]
+    helper, first, few = making(run, config, stages)
+    before = plan(helper, first, few, force=force and only is None)
+    if all(step.action == "skip" for step in before):
+        return [(helper, before), (run, plan(run, taught_by_it(run, config), stages, only=only, force=force))]
+    after = plan(run, config, stages, only=SPLIT, force=force)
+    after += [
+        Step(stage.name, "redo" if run.record(stage.name) and not force else "run", "follows the assistant")
+        for stage in stages
+        if stage.name != SPLIT
+    ]
+    return [(helper, before), (run, [step for step in after if only in (None, step.stage)])]
 
 
 def run_with_assistant(

@@ -46,6 +46,11 @@ def write_manifest(run: RunDir, config: Config, stages: Sequence[Stage], report:
     write_json(run.manifest, data)
 
 
+def record_report(run: RunDir, stages: Sequence[Stage], report: Sequence[Path]) -> None:
+    """Say in the manifest that a report was built from the records as they are; what made the run stays as it is."""
+    write_json(run.manifest, {**_read(run), "report": {"of": _state(run, stages), "files": run.hash_outputs(report)}})
+
+
 def report_is_current(run: RunDir, stages: Sequence[Stage]) -> bool:
     """Whether the report was built from the records as they are, and nobody has changed it since."""
     report = _read(run).get("report")

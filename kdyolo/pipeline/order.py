@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
+from kdyolo.config import Config
 from kdyolo.errors import ConfigError
 from kdyolo.stages.base import Stage
 
 
-def chain() -> tuple[Stage, ...]:
-    """All stages in the order they run. Imported here and not above, so that looking at a run stays quick."""
+def chain(config: Config | None = None) -> tuple[Stage, ...]:
+    """The stages that settings ask for, in the order they run; None: those of the defaults.
+
+    Imported here and not above, so that looking at a run stays quick.
+    """
     from kdyolo.stages import compare, pseudo_label, split, train_student, train_teacher
 
+    longer = (train_student.LONGER,) if config is not None and config.equal_compute else ()
     return (
         split.STAGE,
         train_teacher.STAGE,
         pseudo_label.STAGE,
         train_student.BASELINE,  # before the student, which is told if its teacher is no better
         train_student.STAGE,
-        compare.STAGE,
+        *longer,
+        dataclasses.replace(compare.STAGE, needs=(*compare.STAGE.needs, *(stage.name for stage in longer))),
     )
 
 

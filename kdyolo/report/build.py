@@ -1,19 +1,27 @@
-"""Builds the report of a compared run: ``report/`` with one page, a summary and the tables as CSV."""
+"""Builds the report of a compared run: ``report/`` with a page, Markdown, a model card, a summary and tables as CSV."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-from kdyolo.report import tables, verdict
+import pandas as pd
+
+from kdyolo.report import markdown, tables
 from kdyolo.report.html import page
-from kdyolo.report.load import FOLDERS, Arm, Inputs, load
+from kdyolo.report.load import FOLDERS, Inputs, load
+from kdyolo.report.model_card import model_card
 from kdyolo.report.proof_tables import NAMES, proof_tables
+from kdyolo.report.summary import summary
 from kdyolo.storage import RunDir, write_json, write_text
+
+_TEXTS = ("report.html", "report.md", "model_card.md")
+_TABLES = ("final.csv", "per_class.csv", *(f"epochs_{arm}.csv" for arm in FOLDERS), *NAMES)
 
 
 def build(run: RunDir) -> list[Path]:
     """Write the report from the files of the run alone; the same files give the same report, byte for byte.
+
+    What an earlier report had and this one has not is removed, a ``report.pdf`` of another page too.
 
     Returns:
         The files written, all in ``report/``.
@@ -24,46 +32,34 @@ def build(run: RunDir) -> list[Path]:
     """
     inputs = load(run)
     folder = run.stage("report")
-    written = [folder / "summary.json", folder / "report.html"]
-    write_json(written[0], summary(inputs))
-    written.append(tables.write_csv(tables.final_table(inputs), folder / "final.csv"))
-    written.append(tables.write_csv(tables.class_table(inputs), folder / "per_class.csv"))
-    optional = {f"epochs_{arm}.csv": tables.epoch_table(epochs) for arm, epochs in inputs.epochs.items()}
-    optional |= proof_tables(inputs)
-    for name in (*(f"epochs_{arm}.csv" for arm in FOLDERS), *NAMES):
-        if name in optional:
-            written.append(tables.write_csv(optional[name], folder / name))
-        else:
-            (folder / name).unlink(missing_ok=True)  # of an earlier report, when there still was such a table
-    write_text(written[1], page(inputs))
-    return sorted(written)
+    result = summary(inputs)
+    texts = _texts(inputs)
+    frames = _frames(inputs)
+    if not _is_already(folder / "report.html", texts["report.html"]):
+        (folder / "report.pdf").unlink(missing_ok=True)
+    write_json(folder / "summary.json", result)
+    for name, frame in frames.items():
+        tables.write_csv(frame, folder / name)
+    for name, text in texts.items():
+        write_text(folder / name, text)
+    written = {"summary.json", *frames, *texts}
+    for name in {*_TEXTS, *_TABLES} - written:
+        (folder / name).unlink(missing_ok=True)
+    return sorted(folder / name for name in written)
 
 
-def summary(inputs: Inputs) -> dict[str, Any]:
-    """The result in one small mapping of plain data; None is n/a."""
-    results = inputs.results
-    return {
-        "split": results.split,
-        "images": results.images,
-        "arms": {name: _summary(arm) for name, arm in inputs.arms.items()},
-        "student_keeps": results.student_keeps,
-        "speed_up": verdict.speed_up(results),
-        "size_ratio": verdict.size_ratio(results),
-        "verdict": verdict.verdict(results),
-        "proof": {
-            "verdict": results.verdict or None,
-            "pairs": results.uncertainty.get("pairs", []),
-            "inheritance": results.inheritance.get("errors", {}),
-        },
-    }
+def _texts(inputs: Inputs) -> dict[str, str]:
+    """File name -> content."""
+    made = {"report.html": page(inputs), "report.md": markdown.report(inputs), "model_card.md": model_card(inputs)}
+    return {name: text for name, text in made.items() if text is not None}
 
 
-def _summary(arm: Arm) -> dict[str, Any]:
-    names = ("model", "epochs", "imgsz", "precision", "recall", "mAP50", "mAP75", "mAP50_95", "params", "gflops")
-    return {
-        **{name: getattr(arm, name) for name in names},
-        "size_mb": arm.size_mb,
-        "train_seconds": arm.train_seconds,
-        "latency_ms": {"p50": arm.latency_ms.p50, "p95": arm.latency_ms.p95},
-        "fps": arm.fps,
-    }
+def _frames(inputs: Inputs) -> dict[str, pd.DataFrame]:
+    """File name -> table."""
+    frames = {"final.csv": tables.final_table(inputs), "per_class.csv": tables.class_table(inputs)}
+    frames |= {f"epochs_{arm}.csv": tables.epoch_table(epochs) for arm, epochs in inputs.epochs.items()}
+    return frames | proof_tables(inputs)
+
+
+def _is_already(path: Path, text: str) -> bool:
+    return path.is_file() and path.read_bytes() == text.encode("utf-8", "surrogateescape")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,13 @@ from kdyolo.boxes import iou_matrix
 from kdyolo.report.load import Box, Example, Inputs
 from kdyolo.report.numbers import shorten
 
-MAX_SIDE = 480
+MAX_SIDE = 640
 MAX_BOXES = 100
 _JPEG_QUALITY = 82
 _MATCH_IOU = 0.5
+_LETTER = 0.62
+"""Width of a letter over its height, about."""
+_LINES = (0, 1, -1, 2, -2, 3, -3, 4)
 
 PALETTE = (
     "#ffd43b",
@@ -141,12 +144,12 @@ def _picture(
         boxes.sort(key=lambda box: -(box.score or 0))
         views.append((name, *_judged(example.truth, boxes)))
     most = max(len(boxes) for _, _, boxes in views)
-    pen = _Pen(scale, size[0], 20 if most <= 6 else 16 if most <= 12 else 13, colours)
+    pen = _Pen(scale, size[0], round(max(size) / (24 if most <= 6 else 30 if most <= 12 else 36)), colours)
     panels = [
         Panel(
             title,
             caption,
-            [pen.shape(box, kind) for box, kind in boxes[:MAX_BOXES]],
+            _legible([pen.shape(box, kind) for box, kind in boxes[:MAX_BOXES]], size[1]),
             max(len(boxes) - MAX_BOXES, 0),
         )
         for title, caption, boxes in views
@@ -183,6 +186,27 @@ def _corners(boxes: list[Box]) -> NDArray[np.float64]:
     return np.array([box.xyxy for box in boxes], dtype=np.float64).reshape(-1, 4)
 
 
+def _legible(shapes: list[Shape], height: int) -> list[Shape]:
+    """Labels that would lie on earlier ones moved by a few lines, where the picture of this height has room."""
+    taken: list[tuple[float, float, float]] = []
+    moved = []
+    for shape in shapes:
+        width = _LETTER * shape.font * len(shape.label)
+        left = shape.text_x - width if shape.at_end else shape.text_x
+        lines = [y for down in _LINES if shape.font <= (y := shape.text_y + down * shape.font) < height]
+        free = (y for y in lines if not any(_on(left, y, width, shape.font, other) for other in taken))
+        y = next(free, shape.text_y)
+        if shape.label:
+            taken.append((left, y, width))
+        moved.append(replace(shape, text_y=round(y, 1)))
+    return moved
+
+
+def _on(left: float, y: float, width: float, font: int, other: tuple[float, float, float]) -> bool:
+    """Whether a line of text lies on another one of the same height."""
+    return abs(y - other[1]) < 0.9 * font and left < other[0] + other[2] and other[0] < left + width
+
+
 @dataclass(frozen=True)
 class _Pen:
     """Draws the boxes of one picture: `scale` from original to shown pixels, `width` shown, `font` in pixels."""
@@ -195,8 +219,8 @@ class _Pen:
     def shape(self, box: Box, kind: str) -> Shape:
         x1, y1, x2, y2 = (round(value * self.scale, 1) for value in box.xyxy)
         label = shorten(box.name, 18) + ("" if box.score is None else f" {box.score:.2f}") if kind != "missed" else ""
-        # Letters are about 0.62 of their height wide; what would leave the image on the right ends at its border.
-        at_end = x1 + 0.62 * self.font * len(label) > self.width
+        # What would leave the image on the right ends at its border.
+        at_end = x1 + _LETTER * self.font * len(label) > self.width
         return Shape(
             x=x1,
             y=y1,

@@ -26,17 +26,33 @@ class Facts:
 
 
 def arrange(facts: dict[str, Any], leave_out: tuple[str, ...] = ()) -> Facts:
-    """Sort facts into rows and tables: a mapping of mappings is a table, a mapping of values is one of a single row."""
+    """Sort facts into rows and tables: a mapping is a table, and so is a mapping or a list of mappings inside one."""
     rows, grids = [], []
     for key, value in facts.items():
         if key in leave_out:
             continue
         title = key.replace("_", " ")
         if isinstance(value, dict) and value:
-            grids.append(_grid(title, value))
+            grids += _grids(title, value)
         else:
             rows.append((title, plain(value)))
     return Facts(rows, grids)
+
+
+def _grids(title: str, mapping: dict[str, Any]) -> list[Grid]:
+    """A table, and one for each part that is a table itself."""
+    rest, deep = dict(mapping), {}
+    for name, value in mapping.items():
+        if isinstance(value, list) and value and all(isinstance(row, dict) and row for row in value):
+            deep[name] = {str(next(iter(row.values()))): dict(list(row.items())[1:]) for row in value}
+            del rest[name]
+        elif isinstance(value, dict):
+            parts = {key: part for key, part in value.items() if isinstance(part, dict) and part}
+            rest[name] = {key: part for key, part in value.items() if key not in parts}
+            for key, part in parts.items():
+                deep.setdefault(key, {})[name] = part
+    tables = [(title, rest), *((f"{title}, {name.replace('_', ' ')}", part) for name, part in deep.items())]
+    return [_grid(name, part) for name, part in tables if part]
 
 
 def _grid(title: str, mapping: dict[str, Any]) -> Grid:

@@ -1,17 +1,19 @@
-"""The page: one self-contained file that needs no network and runs no script."""
+"""The page: one self-contained file that needs no network and can be read without its script."""
 
 from __future__ import annotations
 
+import shlex
 from typing import Any
 
 import pandas as pd
 from markupsafe import Markup
 
+from kdyolo.datasets.auditing.codes import CODES
 from kdyolo.report import examples, facts, numbers, plots, proof, proof_plots, tables, verdict
-from kdyolo.report.load import Arm, Inputs
+from kdyolo.report.load import FOLDERS, Arm, Inputs
 from kdyolo.report.pages import environment
 
-TITLES = {"teacher": "Teacher", "student": "Student", "control": "Control"}
+TITLES = {"teacher": "Teacher", "student": "Student", "control": "Control", "longer": "Longer control"}
 
 _LOSSES: dict[str, tuple[str, str | None]] = {
     "Box loss": ("train/box_loss", "val/box_loss"),
@@ -55,7 +57,7 @@ def _context(inputs: Inputs) -> dict[str, Any]:
         "confidence_plots": _markup(proof_plots.confidence_curves(arms)),
         "rare": proof.rare_classes(results),
         "nothing": proof.NOTHING,
-        "score_curves": _markup(plots.line_plots(inputs.epochs, _SCORES, (5.6, 3.6))),
+        "score_curves": _markup(plots.line_plots(inputs.epochs, _SCORES, (5.0, 3.3))),
         "loss_curves": _markup(plots.line_plots(inputs.epochs, _LOSSES)),
         "accuracy_plots": _markup([plots.speed_accuracy(arms), plots.precision_recall(arms)]),
         "class_plot": _markup([plots.class_bars(arms, results.classes)]),
@@ -69,6 +71,10 @@ def _context(inputs: Inputs) -> dict[str, Any]:
         "manifest": facts.arrange(inputs.manifest),
         "versions": facts.arrange(results.versions),
         "config": inputs.config,
+        "folders": FOLDERS,
+        "trained": {stage: TITLES[arm] for arm, stage in FOLDERS.items() if stage in inputs.records},
+        "findings": _findings(inputs),
+        "commands": commands(inputs),
     }
 
 
@@ -93,6 +99,29 @@ def _proof(inputs: Inputs) -> dict[str, Any]:
         "sizes": proof.sizes(arms),
         "calibration": proof.calibration(arms),
     }
+
+
+def commands(inputs: Inputs) -> list[str]:
+    """What to type in the folder that holds the run to make it and its report again."""
+    packages = inputs.manifest.get("packages")
+    pinned = [f"{name}=={version}" for name, version in packages.items()] if isinstance(packages, dict) else []
+    lines = [["pip", "install", *pinned]] if pinned else []
+    lines.append(["kdyolo", "run", "-c", f"./{inputs.name}/config.yaml", "--run", f"./{inputs.name}-again"])
+    lines.append(["kdyolo", "report", f"./{inputs.name}"])
+    return [shlex.join(words) for words in lines]
+
+
+def _findings(inputs: Inputs) -> list[list[str]]:
+    """One row a kind of finding of the audit: what, how bad, how many, its code."""
+    return [
+        [
+            CODES[code].title if (code := str(found.get("code"))) in CODES else code,
+            numbers.plain(found.get("severity")),
+            numbers.plain(found.get("count")),
+            code,
+        ]
+        for found in inputs.findings
+    ]
 
 
 def _gallery(shown: list[examples.Picture]) -> list[tuple[str, str, list[examples.Picture]]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,10 +13,10 @@ import pandas as pd
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from kdyolo.errors import DatasetError
-from kdyolo.storage import RunDir, StageRecord
+from kdyolo.storage import RunDir, StageRecord, sha256_file
 
-STAGES = ("split", "teacher", "pseudo", "student", "baseline", "compare")
-FOLDERS = {"teacher": "teacher", "student": "student", "control": "baseline"}
+STAGES = ("split", "teacher", "pseudo", "student", "baseline", "longer", "compare")
+FOLDERS = {"teacher": "teacher", "student": "student", "control": "baseline", "longer": "longer"}
 """Arm -> the stage that trained it, in the order arms are shown."""
 
 # Control characters drive terminals; bidirectional ones make text read as what it is not.
@@ -39,7 +39,9 @@ class Quantiles(_Part):
     """Milliseconds an image."""
 
     p50: float | None = None
+    p90: float | None = None
     p95: float | None = None
+    p99: float | None = None
 
 
 class Latency(Quantiles):
@@ -99,6 +101,10 @@ class Arm(Scores):
     epochs: int | None = None
     imgsz: int | None = None
     optimizer_steps: int | None = None
+    train_images: int | None = None
+    label_boxes: int | None = None
+    labels_sha256: str | None = None
+    initial_sha256: str | None = None
     trained_on: Annotated[dict[str, Any], BeforeValidator(_part)] = {}
     latency_ms: Annotated[Latency, BeforeValidator(_part)] = Latency()
     fps: float | None = None
@@ -165,6 +171,8 @@ class Inputs:
         config: The settings as YAML text.
         manifest: Versions, machine, seeds and times.
         split_dir: Folder that example paths are relative to.
+        config_sha256: Of ``config.yaml``; None where there is none.
+        findings: What the audit of the data found, a mapping for each kind, the worst first.
     """
 
     name: str
@@ -175,6 +183,8 @@ class Inputs:
     config: str
     manifest: dict[str, Any]
     split_dir: Path
+    config_sha256: str | None = None
+    findings: Sequence[Mapping[str, Any]] = ()
 
     @property
     def arms(self) -> dict[str, Arm]:
@@ -209,6 +219,8 @@ def load(run: RunDir) -> Inputs:
         config="\n".join(clean(line) for line in _read_text(run.config).splitlines()),
         manifest=manifest if isinstance(manifest, dict) else {},
         split_dir=run.stage("split"),
+        config_sha256=sha256_file(run.config) if run.config.is_file() else None,
+        findings=_read_findings(run.stage("split") / "audit.json"),
     )
 
 
@@ -245,3 +257,12 @@ def _read_epochs(folder: Path) -> pd.DataFrame:
     table.columns = [str(name).strip() for name in table.columns]
     numbers = table.apply(pd.to_numeric, errors="coerce").replace([float("inf"), float("-inf")], float("nan"))
     return numbers.dropna(subset=["epoch"]) if "epoch" in numbers else pd.DataFrame()
+
+
+def _read_findings(path: Path) -> list[dict[str, Any]]:
+    """The findings of an ``audit.json``; none where it cannot be read."""
+    try:
+        found = clean(json.loads(path.read_bytes()))["findings"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+    return [row for row in found if isinstance(row, dict)] if isinstance(found, list) else []

@@ -9,8 +9,8 @@ from typing import Any
 import pandas as pd
 
 from kdyolo.report.load import Arm
-from kdyolo.report.numbers import number, shorten
-from kdyolo.report.svg import COLOURS, DASHES, MARKERS, draw_svg
+from kdyolo.report.numbers import number, plain, shorten
+from kdyolo.report.svg import COLOURS, DASHES, MARKERS, Line, draw_svg
 
 _MAX_CLASSES = 30
 
@@ -35,16 +35,30 @@ def line_plots(
     return plots
 
 
-def _lines(axes: Any, epochs: Mapping[str, pd.DataFrame], solid: str, dotted: str | None) -> None:
+def _lines(axes: Any, epochs: Mapping[str, pd.DataFrame], solid: str, dotted: str | None) -> list[Line]:
+    lines = []
     for arm, table in epochs.items():
         marker = "." if len(table) < 3 else None
         axes.plot(table["epoch"], table[solid], color=COLOURS[arm], ls=DASHES[arm], marker=marker, label=arm)
+        lines.append(_epoch_line(f"{arm}, epoch {{0}}: {{1}}", table, solid))
         if dotted and dotted in table:
             axes.plot(table["epoch"], table[dotted], color=COLOURS[arm], ls=":", lw=1.3)
+            lines.append(_epoch_line(f"{arm}, epoch {{0}}, validation: {{1}}", table, dotted))
     axes.set_xlabel("epoch")
     axes.set_ylim(bottom=min(0.0, *(float(table[solid].min()) for table in epochs.values())))
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.legend()
+    return lines
+
+
+def _epoch_line(text: str, table: pd.DataFrame, column: str) -> Line:
+    x, y = table["epoch"].tolist(), table[column].tolist()
+    return Line(text, x, y, [(number(epoch), _figure(value)) for epoch, value in zip(x, y, strict=True)])
+
+
+def _figure(value: float) -> str:
+    """Four digits, and no exponent."""
+    return number(value, 5) if abs(value) < 0.001 else plain(float(value))
 
 
 def precision_recall(arms: Mapping[str, Arm]) -> str | None:
@@ -54,14 +68,20 @@ def precision_recall(arms: Mapping[str, Arm]) -> str | None:
     if not drawn:
         return None
 
-    def draw(axes: Any) -> None:
+    def draw(axes: Any) -> list[Line]:
         for name, (recall, precision) in drawn.items():
             label = f"{name} (mAP50 {number(arms[name].mAP50, 3)})"
             axes.plot(recall, precision, color=COLOURS[name], ls=DASHES[name], label=label)
         axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1.01), ylim=(0, 1.03))
         axes.legend(loc="lower left")
+        return [score_line(f"{name}: precision {{1}} at recall {{0}}", r, p) for name, (r, p) in drawn.items()]
 
-    return draw_svg("Precision and recall at IoU 0.5", (5.6, 3.9), draw)
+    return draw_svg("Precision and recall at IoU 0.5", (5.0, 3.6), draw)
+
+
+def score_line(text: str, x: Sequence[float], y: Sequence[float]) -> Line:
+    """A line of scores in [0, 1]."""
+    return Line(text, x, y, [(number(a, 3), number(b, 3)) for a, b in zip(x, y, strict=True)])
 
 
 def speed_accuracy(arms: Mapping[str, Arm]) -> str | None:
@@ -73,7 +93,7 @@ def speed_accuracy(arms: Mapping[str, Arm]) -> str | None:
         return None
     times, scores = [float(ms) for _, ms, _ in drawn.values()], [float(score) for _, _, score in drawn.values()]
 
-    def draw(axes: Any) -> None:
+    def draw(axes: Any) -> list[Line]:
         _markers(axes, drawn)
         low, high = min(times) / 2.5, max(times) * 2.5
         axes.set(xscale="log", xlim=(low, high), xlabel="median ms per image (log scale)", ylabel="mAP50-95")
@@ -84,8 +104,16 @@ def speed_accuracy(arms: Mapping[str, Arm]) -> str | None:
         axes.xaxis.set_major_formatter(lambda value, position: f"{value:g}")
         margin = max(0.05, 0.35 * (max(scores) - min(scores)))
         axes.set_ylim(max(0, min(scores) - margin), min(1.05, max(scores) + margin))
+        return [
+            Line(f"{name}: {{0}} ms, mAP50-95 {{1}}, {{2}} MB", [ms], [score], [_figures(arm)])
+            for name, (arm, ms, score) in drawn.items()
+        ]
 
-    return draw_svg("Speed against accuracy", (5.6, 3.9), draw)
+    return draw_svg("Speed against accuracy", (5.0, 3.6), draw)
+
+
+def _figures(arm: Arm) -> tuple[str, str, str]:
+    return number(arm.latency_ms.p50, 1), number(arm.mAP50_95, 3), number(arm.size_mb, 1)
 
 
 def _markers(axes: Any, drawn: Mapping[str, tuple[Arm, float, float]]) -> None:
@@ -96,7 +124,7 @@ def _markers(axes: Any, drawn: Mapping[str, tuple[Arm, float, float]]) -> None:
         colour = COLOURS[name]
         axes.scatter(ms, score, s=area, color=colour, alpha=0.8, marker=MARKERS[name], linewidth=0)
         # Student and control are equally fast, so the label of the lower one goes below it.
-        below = name == "control" if len(set(small)) < 2 else name != "teacher" and score == min(small)
+        below = name in ("control", "longer") if len(set(small)) < 2 else name != "teacher" and score == min(small)
         reach = 5 + area**0.5 / 2
         axes.annotate(
             f"{name}, {number(arm.size_mb, 1)} MB",
@@ -118,20 +146,24 @@ def label_curve(budgets: Sequence[tuple[float, Mapping[str, float | None]]]) -> 
     """
     shares = [share for share, _ in budgets]
 
-    def draw(axes: Any) -> None:
+    def draw(axes: Any) -> list[Line]:
+        lines = []
         for arm, colour in COLOURS.items():
             known = [(share, scores[arm]) for share, scores in budgets if scores.get(arm) is not None]
             if known:
                 x, y = zip(*known, strict=True)
                 axes.plot(x, y, color=colour, ls=DASHES[arm], marker=MARKERS[arm], markersize=6, label=arm)
+                values = [(f"{100 * share:.4g}", number(score, 3)) for share, score in known]
+                lines.append(Line(f"{arm} with {{0}} % of the labels: {{1}}", x, y, values))
         axes.set_xscale("log", base=2)
         axes.set_xticks(shares, [f"{100 * share:.4g} %" for share in shares])
         axes.minorticks_off()
         axes.set(xlabel="training images that keep their labels", ylabel="mAP50-95 on test")
         axes.set_ylim(bottom=0)
         axes.legend(loc="lower right")
+        return lines
 
-    return draw_svg("mAP50-95 against labels", (6.4, 3.9), draw)
+    return draw_svg("mAP50-95 against labels", (5.4, 3.6), draw)
 
 
 def class_bars(arms: Mapping[str, Arm], classes: Sequence[str]) -> str | None:
@@ -142,18 +174,37 @@ def class_bars(arms: Mapping[str, Arm], classes: Sequence[str]) -> str | None:
     shown = [c for c in classes if c in largest][::-1]
     if not shown or not tables:
         return None
-    thickness = 0.8 / len(tables)
 
-    def draw(axes: Any) -> None:
-        for place, (name, table) in enumerate(tables.items()):
-            at = [y + 0.4 - thickness * (place + 0.5) for y in range(len(shown))]
-            lengths = [(table[c].mAP50_95 or 0.0) if c in table else 0.0 for c in shown]
-            axes.barh(at, lengths, height=thickness * 0.9, color=COLOURS[name], label=name)
-            for y, length in zip(at, lengths, strict=True):
-                axes.text(length + 0.008, y, f"{length:.3f}", va="center", fontsize=7.5)
+    def draw(axes: Any) -> list[Line]:
+        lengths = {n: [(t[c].mAP50_95 or 0.0) if c in t else 0.0 for c in shown] for n, t in tables.items()}
+        lines = grouped_bars(axes, lengths, shown, 3)
         axes.set_yticks(range(len(shown)), [f"{shorten(c, 24)} ({boxes[c]})" for c in shown])
         axes.set(xlim=(0, 1), xlabel="mAP50-95 (boxes of the class in brackets)")
         axes.grid(visible=False, axis="y")
-        axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=len(tables))
+        axes.figure.legend(loc="outside lower center", ncols=len(tables))
+        return lines
 
-    return draw_svg("Each class", (5.6, 1.2 + len(shown) * 0.2 * (len(tables) + 0.6)), draw)
+    return draw_svg("Each class", (5.0, 1.35 + len(shown) * 0.2 * (len(tables) + 0.6)), draw)
+
+
+def grouped_bars(axes: Any, lengths: Mapping[str, Sequence[float]], names: Sequence[str], decimals: int) -> list[Line]:
+    """Horizontal bars with their lengths beside them.
+
+    Args:
+        axes: To draw on.
+        lengths: Arm -> one for each of `names`.
+        names: What the groups of bars stand for, from below.
+        decimals: Of the lengths as shown.
+    """
+    thickness = 0.8 / len(lengths)
+    longest = max((value for row in lengths.values() for value in row), default=0.0)
+    lines = []
+    for place, (arm, row) in enumerate(lengths.items()):
+        at = [y + 0.4 - thickness * (place + 0.5) for y in range(len(names))]
+        axes.barh(at, row, height=thickness * 0.9, color=COLOURS[arm], label=arm)
+        texts = [number(length, decimals) for length in row]
+        for y, length, text in zip(at, row, texts, strict=True):
+            axes.text(max(length, 0) + 0.012 * longest, y, text, va="center", fontsize=7.5)
+        values = [*zip(names, texts, strict=True)][::-1]
+        lines.append(Line(f"{arm}, {{0}}: {{1}}", row[::-1], at[::-1], values, [(0.0, end) for end in row[::-1]]))
+    return lines

@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 
 from kdyolo.report.load import Arm, Results
 from kdyolo.report.numbers import number, shorten
+from kdyolo.report.plots import grouped_bars, score_line
 from kdyolo.report.proof import METRICS, error_costs, student_against_control
-from kdyolo.report.svg import COLOURS, DASHES, INK, MARKERS, draw_svg
+from kdyolo.report.svg import COLOURS, DASHES, INK, MARKERS, Line, draw_svg
 
 _MAX_CLASSES = 30
 _EVERY = 5
@@ -44,7 +45,7 @@ def intervals(results: Results) -> str | None:
     ]
     effect = float(results.measured.get("min_effect") or 0)
 
-    def draw(axes: Any) -> None:
+    def draw(axes: Any) -> list[Line]:
         axes.axvspan(-effect, effect, color=INK, alpha=0.1, linewidth=0)
         axes.axvline(0, color=INK, linewidth=0.8)
         for y, bar in enumerate(reversed(bars)):
@@ -53,10 +54,19 @@ def intervals(results: Results) -> str | None:
             axes.plot(bar.estimate, y, "o", color=colour, markerfacecolor=face, markersize=6)
         axes.set_yticks(range(len(bars)), [bar.label for bar in reversed(bars)])
         axes.set_ylim(-0.7, len(bars) - 0.3)
-        axes.set_xlabel("student minus control, points; classes by mAP50-95 (boxes in brackets)")
+        axes.set_xlabel("student minus control, points\nclasses by mAP50-95, their boxes in brackets")
         axes.grid(visible=False, axis="y")
+        return [_interval_line(bars)]
 
-    return draw_svg("Difference and its 95 % interval", (5.6, 1.1 + 0.25 * len(bars)), draw)
+    return draw_svg("Difference and its 95 % interval", (5.0, 1.25 + 0.25 * len(bars)), draw)
+
+
+def _interval_line(bars: Sequence[_Bar]) -> Line:
+    """The intervals, the uppermost first."""
+    values = [(bar.label, f"{bar.estimate:+.2f}", f"{bar.low:+.2f}", f"{bar.high:+.2f}") for bar in bars]
+    text = "{0}: {1} points, 95 % interval {2} to {3}"
+    heights = range(len(bars) - 1, -1, -1)
+    return Line(text, [bar.estimate for bar in bars], heights, values, [(bar.low, bar.high) for bar in bars])
 
 
 def _bar(label: str, interval: Mapping[str, float], few: bool = False) -> _Bar:
@@ -69,24 +79,19 @@ def error_bars(arms: Mapping[str, Arm]) -> str | None:
     if not costs:
         return None
     names = list(costs)[::-1]
-    thickness = 0.8 / len(arms)
     longest = max((value for by_arm in costs.values() for value in by_arm.values()), default=0.0)
 
-    def draw(axes: Any) -> None:
-        for place, arm in enumerate(arms):
-            at = [y + 0.4 - thickness * (place + 0.5) for y in range(len(names))]
-            lengths = [costs[name].get(arm, 0.0) for name in names]
-            axes.barh(at, lengths, height=thickness * 0.9, color=COLOURS[arm], label=arm)
-            for y, length in zip(at, lengths, strict=True):
-                axes.text(max(length, 0) + 0.012 * longest, y, number(length, 1), va="center", fontsize=7.5)
+    def draw(axes: Any) -> list[Line]:
+        lines = grouped_bars(axes, {arm: [costs[name].get(arm, 0.0) for name in names] for arm in arms}, names, 1)
         axes.set_yticks(range(len(names)), names)
         axes.set(
             xlim=(min(0.0, *axes.get_xlim()), 1.12 * longest or 1), xlabel="mAP50 points, each kind repaired alone"
         )
         axes.grid(visible=False, axis="y")
         axes.legend(loc="best")
+        return lines
 
-    return draw_svg("What each kind of error costs", (5.6, 1.0 + len(names) * 0.15 * (len(arms) + 0.6)), draw)
+    return draw_svg("What each kind of error costs", (5.0, 1.0 + len(names) * 0.15 * (len(arms) + 0.6)), draw)
 
 
 def reliability(arms: Mapping[str, Arm]) -> str | None:
@@ -97,7 +102,7 @@ def reliability(arms: Mapping[str, Arm]) -> str | None:
         return None
     most = max(row["count"] for rows in drawn.values() for row in rows)
 
-    def draw(axes: Any) -> None:
+    def draw(axes: Any) -> list[Line]:
         axes.plot((0, 1), (0, 1), color=INK, linewidth=0.8, ls=":")
         for name, rows in drawn.items():
             x, y = [row["confidence"] for row in rows], [row["precision"] for row in rows]
@@ -107,8 +112,15 @@ def reliability(arms: Mapping[str, Arm]) -> str | None:
             axes.scatter(x, y, s=areas, color=COLOURS[name], marker=MARKERS[name], alpha=0.75, linewidth=0)
         axes.set(xlabel="score", ylabel="share of boxes that are right", xlim=(0, 1.01), ylim=(0, 1.03))
         axes.legend(loc="upper left")
+        return [_calibration_line(name, rows) for name, rows in drawn.items()]
 
-    return draw_svg("Are scores what they say?", (5.6, 3.9), draw)
+    return draw_svg("Are scores what they say?", (5.0, 3.6), draw)
+
+
+def _calibration_line(arm: str, rows: Sequence[Mapping[str, float]]) -> Line:
+    x, y = [row["confidence"] for row in rows], [row["precision"] for row in rows]
+    values = [(number(a, 3), number(b, 3), number(row["count"])) for a, b, row in zip(x, y, rows, strict=True)]
+    return Line(f"{arm}: of {{2}} boxes with a mean score of {{0}}, a share of {{1}} is right", x, y, values)
 
 
 def confidence_curves(arms: Mapping[str, Arm]) -> list[str]:
@@ -122,7 +134,7 @@ def _confidence_curve(arms: Mapping[str, Arm], title: str, name: str) -> str | N
     if not drawn:
         return None
 
-    def draw(axes: Any) -> None:
+    def draw(axes: Any) -> list[Line]:
         for arm, (x, y) in drawn.items():
             axes.plot(x[::_EVERY], y[::_EVERY], color=COLOURS[arm], ls=DASHES[arm], label=arm)
             if (best := arms[arm].confidence) is not None:
@@ -130,6 +142,11 @@ def _confidence_curve(arms: Mapping[str, Arm], title: str, name: str) -> str | N
                 axes.plot(x[nearest], y[nearest], MARKERS[arm], color=COLOURS[arm], markersize=6)
         axes.set(xlabel="confidence", xlim=(0, 1.01), ylim=(0, 1.03))
         axes.legend(loc="best")
+        what = title.partition(" ")[0]
+        return [
+            score_line(f"{arm}: {what} {{1}} at confidence {{0}}", x[::_EVERY], y[::_EVERY])
+            for arm, (x, y) in drawn.items()
+        ]
 
     return draw_svg(title, (4.4, 3.1), draw)
 

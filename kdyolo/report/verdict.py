@@ -74,6 +74,7 @@ def warnings(results: Results) -> list[str]:
         found.append("Student and control did not begin from the same weights, so not only their labels differ.")
     if student and control:
         found += _unequal_training(student, control)
+    found += _of_longer(results)
     if results.verdict.get("name") == "loss":
         found.append("On these images, training without the teacher gave the better model.")
     if teacher and control and teacher.mAP50_95 is not None and control.mAP50_95 is not None:
@@ -88,6 +89,17 @@ def warnings(results: Results) -> list[str]:
                 f"without it ({points(control.mAP50_95)}) may be chance: there may have been little to learn from it."
             )
     return list(dict.fromkeys(found))
+
+
+def _of_longer(results: Results) -> list[str]:
+    """What the control with the student's computation says of the gain, if that is not what the other control says."""
+    found = difference(results, "student", "longer")
+    if not found or found["low"] > 0:
+        return []
+    by = f"student minus longer control: {100 * found['estimate']:+.1f} mAP50-95 points"
+    if found["high"] < 0:
+        return [f"The computation that distilling took was better spent on training longer without a teacher ({by})."]
+    return [f"Training longer without a teacher, with the same computation, may be as good ({by})."]
 
 
 def _biases(results: Results) -> list[str]:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 ARMS = {"teacher": "teacher", "student": "student", "control": "baseline"}
 """Arm of the comparison -> stage that trained it."""
+LONGER = {"longer": "longer"}
+"""The control with all the computation that the student took, if it was asked for."""
 
 
 def _settings(config: Config) -> dict[str, Any]:
@@ -29,6 +31,7 @@ def _settings(config: Config) -> dict[str, Any]:
     }
     return {
         "compare": config.compare.model_dump(mode="json", exclude={"require"}),
+        **({"equal_compute": True} if config.equal_compute else {}),
         "runtime": runtime,
         "teacher_imgsz": config.teacher.imgsz,
         "student_imgsz": config.student.imgsz,
@@ -61,14 +64,15 @@ def compare(context: StageContext) -> StageResult:
     view = load_view(run.stage("split"))
     verify_view(view, ("test",))
     images, settings, progress = view.splits["test"], config.compare, context.progress
-    records = {arm: run.require(stage) for arm, stage in ARMS.items()}
-    detectors = {arm: _detector(context, view, records[arm], stage) for arm, stage in ARMS.items()}
+    stages = ARMS | (LONGER if config.equal_compute else {})
+    records = {arm: run.require(stage) for arm, stage in stages.items()}
+    detectors = {arm: _detector(context, view, records[arm], stage) for arm, stage in stages.items()}
     truth = truths(images)
     found = {
         arm: detect(detector, images, settings.conf, settings.iou, progress, f"{arm} on test")
         for arm, detector in detectors.items()
     }
-    accuracy = {arm: evaluate(truth, found[arm], view.names) for arm in ARMS}
+    accuracy = {arm: evaluate(truth, found[arm], view.names) for arm in stages}
     progress.start("speed", settings.warmup_images + settings.timed_images)
     latency = measure(
         detectors,
@@ -79,11 +83,11 @@ def compare(context: StageContext) -> StageResult:
         tick=progress.update,
     )
     progress.finish()
-    trainings = {arm: [found[arm], *_of_more_seeds(context, view, records[arm])] for arm in ARMS}
+    trainings = {arm: [found[arm], *_of_more_seeds(context, view, records[arm])] for arm in stages}
     proof = prove(truth, trainings, accuracy, view.names, settings.min_effect)
     arms = {
         arm: {**_arm(run, records[arm], detectors[arm], accuracy[arm], latency[arm]), **proof["arms"][arm]}
-        for arm in ARMS
+        for arm in stages
     }
     for arm, each in trainings.items():
         if len(each) > 1:
@@ -104,9 +108,10 @@ def compare(context: StageContext) -> StageResult:
         "warnings": _warnings(arms, records["teacher"]) + _of_assistant(config),
     }
     write_json(folder / "results.json", results)
-    tables = [_write_predictions(folder / f"predictions_{arm}.csv", found[arm], view.names) for arm in ARMS]
+    tables = [_write_predictions(folder / f"predictions_{arm}.csv", found[arm], view.names) for arm in stages]
     confidences = {arm: measured.confidence for arm, measured in accuracy.items()}
-    shown = gallery(view, "test", truth, found, confidences, proof["inheritance"]["gallery"], settings.examples)
+    drawn = {arm: found[arm] for arm in ARMS}
+    shown = gallery(view, "test", truth, drawn, confidences, proof["inheritance"]["gallery"], settings.examples)
     write_json(folder / "examples.json", shown)
     outputs = [folder / "results.json", folder / "examples.json", *tables]
     return StageResult(outputs, {"images": len(images)}, _summary(arms))
@@ -164,6 +169,7 @@ def _arm(
         "size_mb": round(checkpoint.stat().st_size / 1e6, 2),
         "train_seconds": facts.get("train_seconds"),
         "epochs": facts.get("epochs"),
+        "relative_compute": facts.get("relative_compute"),
         "imgsz": facts["imgsz"],
         "train_images": facts.get("images"),
         "label_boxes": facts.get("label_boxes"),
@@ -179,7 +185,8 @@ def _arm(
 
 
 def _measured(context: StageContext, detector: Detector, images: int) -> dict[str, Any]:
-    from kdyolo.engine.detector import GFLOPS_IMGSZ, MAX_DET
+    from kdyolo.engine.checkpoints import GFLOPS_IMGSZ
+    from kdyolo.engine.detector import MAX_DET
     from kdyolo.engine.environment import processor_name
     from kdyolo.evaluation.speed import TIMED_CONF
 

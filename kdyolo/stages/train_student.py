@@ -1,4 +1,4 @@
-"""Stages `student` and `baseline`: the small model on the teacher's labels, and its control on ground truth alone."""
+"""Stages `student`, `baseline` and `longer`: the small model on the teacher's labels, and its controls without it."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import functools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from kdyolo.config import Config
-from kdyolo.errors import ConfigError
+from kdyolo.config import Config, StudentSettings
+from kdyolo.errors import ConfigError, StageError
 from kdyolo.stages.base import Stage, StageContext, StageResult, fingerprint
 from kdyolo.stages.preflight import teacher_warnings
 from kdyolo.stages.teaching import distillation, lessons_of
@@ -37,6 +37,10 @@ def _student_settings(config: Config) -> dict[str, Any]:
 def _baseline_settings(config: Config) -> dict[str, Any]:
     # Of the student's labels only one thing reaches the control: whether it must match an epoch that includes the pool.
     return {**_recipe(config), "pool": config.student_labels != "gt"}
+
+
+def _longer_settings(config: Config) -> dict[str, Any]:
+    return {**_student_settings(config), "synthetic": [config.pseudo.synthetic, config.pseudo.synthetic_steps]}
 
 
 def _check(run: RunDir, config: Config) -> None:
@@ -93,15 +97,45 @@ def train_baseline(context: StageContext) -> StageResult:
     return _train(context, "baseline", repeat(lessons_of(context, "gt"), length, context.config.seed), "gt")
 
 
+def train_longer(context: StageContext) -> StageResult:
+    """Train the control for as many epochs as have the computation of the student's training and its distillation.
+
+    See `kdyolo.distill.compute`; what it took to train the teacher is not counted.
+    """
+    from kdyolo.distill.compute import relative_compute
+    from kdyolo.engine import checkpoints
+    from kdyolo.pseudo import team
+
+    config, run = context.config, context.run
+    pseudo = run.require("pseudo")
+    lessons = len(lessons_of(context, config.student_labels))
+    models = [run.stage("baseline") / "best.pt", *(path for path, _ in team.members(run.stage("teacher")))]
+    student, *teachers = (checkpoints.gflops(checkpoints.load(path)[0]) for path in models)
+    if student is None or None in teachers:
+        raise StageError(
+            "How much the student and its teacher compute cannot be counted.",
+            "Take it back with --no-equal-compute: the other control stays.",
+        )
+    asked = sum(pseudo.facts[name] for name in ("labelled", "background"))
+    factor = relative_compute(config, student, sum(t for t in teachers if t), lessons, asked)
+    epochs = max(config.student.epochs, round(factor * config.student.epochs))
+    context.progress.note(f"The distilled student computes {factor:.2f} times as much: {epochs} epochs.")
+    settings = config.student.model_copy(update={"epochs": epochs})
+    taught = repeat(lessons_of(context, "gt"), lessons, config.seed)
+    result = _train(context, "longer", taught, "gt", settings=settings)
+    return StageResult(result.outputs, {**result.facts, "relative_compute": round(factor, 3)}, result.summary)
+
+
 def _train(
     context: StageContext,
     stage: str,
     lessons: Sequence[Lesson],
     labels: str,
     distil: Distil | None = None,
+    settings: StudentSettings | None = None,
 ) -> StageResult:
     config = context.config
-    facts, outputs = train_on(context, stage, config.student, lessons, distil, config.more_seeds)
+    facts, outputs = train_on(context, stage, settings or config.student, lessons, distil, config.more_seeds)
     score = f"validation mAP50-95 {facts['val_mAP50_95']:.3f}"
     summary = f"{facts['model']} on {labels} labels, {facts['epochs']} epochs, {score}"
     return StageResult(outputs, {"labels": labels, **facts}, summary)
@@ -127,6 +161,18 @@ BASELINE = Stage(
     inputs=_inputs,
     versions=("ultralytics", "torch"),
     work=train_baseline,
+    sections=("student", "runtime"),
+    check=_check,
+)
+
+LONGER = Stage(
+    name="longer",
+    command="run --equal-compute",
+    needs=("split", "teacher", "pseudo", "baseline"),
+    settings=_longer_settings,
+    inputs=_inputs,
+    versions=("ultralytics", "torch"),
+    work=train_longer,
     sections=("student", "runtime"),
     check=_check,
 )

@@ -34,6 +34,8 @@ from kdyolo.progress import Silent
 from kdyolo.storage import RunDir
 
 CONDITIONS = {"all": 1.0, "eighth": 0.125, "bought": 0.125}
+SAME_CONTROL = {"eighth": "bought", "bought": "eighth"}
+"""Conditions that differ in the teacher alone: a control of the one is a control of the other."""
 SEEDS = {"screening": (0,), "confirmation": (0, 1, 2)}
 COLUMNS = (
     *("data", "condition", "arm", "seed", "val_mAP50_95", "test_mAP50", "test_mAP50_95", "images", "epochs"),
@@ -180,27 +182,32 @@ def main(arguments: Sequence[str] | None = None) -> None:
         given.arms = list(dict.fromkeys([CONTROL, "online native", *given.arms]))
     table = given.out / "results.csv"
     given.out.mkdir(parents=True, exist_ok=True)
-    done = set()
+    done: dict[tuple[str, str, int, str], dict[str, Any]] = {}
     if table.is_file():
         with table.open(encoding="utf-8", newline="") as file:
-            done = {(r["data"], r["condition"], int(r["seed"]), r["arm"]) for r in csv.DictReader(file)}
+            done = {(r["data"], r["condition"], int(r["seed"]), r["arm"]): r for r in csv.DictReader(file)}
     for data, condition, seed, name in wanted(given):
         if (data.name, condition, seed, name) in done:
             continue
         print(f"{data.name}, {condition}, seed {seed}: {name}", flush=True)
-        row = Experiment(given, data, condition, seed).train(name)
-        kept = given.out / "models" / f"{data.name}-{condition}-{seed}-{name.replace(' ', '-').replace(',', '')}.pt"
-        kept.parent.mkdir(exist_ok=True)
-        shutil.copyfile(row["weights"], kept)
-        now = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
-        row |= {"data": data.name, "condition": condition, "seed": seed, "weights": kept.name, "finished": now}
+        same = SAME_CONTROL.get(condition, "")
+        if ARMS[name].control and (data.name, same, seed, name) in done:
+            row = done[data.name, same, seed, name] | {"condition": condition}
+        else:
+            row = Experiment(given, data, condition, seed).train(name)
+            kept = given.out / "models" / f"{data.name}-{condition}-{seed}-{name.replace(' ', '-').replace(',', '')}.pt"
+            kept.parent.mkdir(exist_ok=True)
+            shutil.copyfile(row["weights"], kept)
+            now = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
+            row |= {"data": data.name, "condition": condition, "seed": seed, "weights": kept.name, "finished": now}
+        done[data.name, condition, seed, name] = row
         fresh = not table.is_file()
         with table.open("a", encoding="utf-8", newline="") as file:
             writer = csv.DictWriter(file, COLUMNS)
             if fresh:
                 writer.writeheader()
             writer.writerow(row)
-        print(f"    test mAP50-95 {row['test_mAP50_95']:.4f}, {row['train_seconds']:.0f} s", flush=True)
+        print(f"    test mAP50-95 {float(row['test_mAP50_95']):.4f}, {float(row['train_seconds']):.0f} s", flush=True)
         for old in (given.out / data.name).glob("*/*/old"):
             shutil.rmtree(old)
 

@@ -23,8 +23,8 @@ class Done:
 def kdyolo(tmp_path, monkeypatch, capsys):
     """The real command on fake stages, in this process: ``kdyolo("run", "data")``."""
     monkeypatch.setitem(sys.modules, "kdyolo.report.build", fake_chain.report_module())
-    monkeypatch.setattr(pipeline, "chain", lambda: fake_chain.CHAIN)
-    monkeypatch.setattr(api, "chain", lambda: fake_chain.CHAIN)
+    monkeypatch.setattr(pipeline, "chain", lambda config=None: fake_chain.CHAIN)
+    monkeypatch.setattr(api, "chain", lambda config=None: fake_chain.CHAIN)
     monkeypatch.setattr(entry.signal, "signal", lambda *arguments: None)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")

@@ -40,6 +40,8 @@ FLAGS = {
     ],
     "compare": [*WORK, "--min-effect", "--require"],
     "status": COMMON,
+    "report": ["--pdf", "--schema", "--out", "--force", "--skip-unfinished", *COMMON],
+    "watch": ["--interval", "--once", *COMMON],
     "init": ["--force", *COMMON],
     "doctor": COMMON,
 }

@@ -7,7 +7,7 @@ import pytest
 
 from kdyolo.config import load_config
 from kdyolo.errors import ConfigError, Interrupted, StageError
-from kdyolo.pipeline import execute, resolve
+from kdyolo.pipeline import execute, plan_with_assistant, resolve
 from kdyolo.storage import RunDir
 
 
@@ -92,3 +92,31 @@ def test_every_budget_has_its_own(run, source, monkeypatch):
     for share in ("0.5", "1"):
         record = json.loads((run.root / "budgets" / share / "assistant" / "student" / "stage.json").read_text())
         assert record["status"] == "done"
+
+
+def actions(planned):
+    return [(one.root.name, {step.stage: step.action for step in steps}) for one, steps in planned]
+
+
+def test_a_plan_names_both_chains_and_touches_nothing(run, source):
+    config = resolve(run, overrides={"data.source": source, "distill.assistant": "m"})
+    (helper, before), (own, after) = actions(plan_with_assistant(run, config, fake_chain.CHAIN))
+    assert not run.root.exists()
+    assert (helper, list(before)) == ("assistant", ["split", "teacher", "pseudo", "student"])
+    assert (own, list(after)) == (run.root.name, [stage.name for stage in fake_chain.CHAIN])
+    assert {*before.values(), *after.values()} == {"run"}
+    start(run, source)
+    assert all(
+        set(steps.values()) == {"skip"}
+        for _, steps in actions(plan_with_assistant(run, resolve(run), fake_chain.CHAIN))
+    )
+
+
+def test_a_plan_for_another_assistant_redoes_all_that_follows_the_split(run, source):
+    start(run, source)
+    config = resolve(run, overrides={"distill.assistant": "s"})
+    (_, before), (_, after) = actions(plan_with_assistant(run, config, fake_chain.CHAIN))
+    assert before == {"split": "skip", "teacher": "skip", "pseudo": "skip", "student": "redo"}
+    assert after.pop("split") == "skip"
+    assert set(after.values()) == {"redo"}
+    assert actions(plan_with_assistant(run, config, fake_chain.CHAIN, only="teacher"))[1][1] == {"teacher": "redo"}

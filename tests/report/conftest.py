@@ -55,7 +55,7 @@ def synthetic_arm(name, classes, boxes):
         },
         "fps": 1000 / (ms * 1.04),
         "checkpoint": f"{name}/best.pt",
-        "sha256": name[0] * 64,
+        "sha256": f"{name.encode().hex():0<64}",
     }
 
 
@@ -214,7 +214,7 @@ def make_run(root, results=None, examples=None, trained=("teacher", "student", "
     return run
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def synthetic():
     """The functions above: ``make_run``, ``results``, ``proof``, ``examples``."""
 

@@ -2,12 +2,17 @@
 
 import json
 import re
+import shlex
 from itertools import pairwise
 
 import pytest
 from html_page import NASTY, Page
 
+from kdyolo.datasets.auditing.codes import CODES
+from kdyolo.report import html
 from kdyolo.report.build import build
+from kdyolo.report.load import load
+from kdyolo.storage import RunDir
 
 
 def page_of(run):
@@ -16,7 +21,7 @@ def page_of(run):
     return Page(text), text
 
 
-def test_it_is_one_self_contained_file_that_runs_nothing(run):
+def test_it_is_one_self_contained_file_that_runs_only_its_own_script(run):
     page, text = page_of(run)
     page.is_self_contained(text)
 
@@ -140,7 +145,7 @@ def test_nasty_names_come_out_as_text(synthetic, tmp_path):
     run = synthetic.run(tmp_path / "a <b> & run", results, examples, facts=facts)
     run.config.write_text(f"name: '{NASTY[0]}'\n")
     page, text = page_of(run)
-    assert "script" not in page.tags
+    page.is_self_contained(text)
     assert not [name for _, name, _ in page.attributes if name.startswith("on")]
     assert NASTY[0] in page.text
     assert "n" * 300 in page.text
@@ -185,3 +190,49 @@ def test_many_classes_and_one_epoch_still_make_a_page(synthetic, tmp_path):
     assert "class 44 (44)" in page.text
     assert "class 5 (5)" not in page.text  # the plot shows the thirty with most boxes
     assert "Student (1 epoch)" in page.text
+
+
+def test_every_source_is_a_file_of_the_run(synthetic, tmp_path):
+    run = gallery_run(synthetic, tmp_path / "run")
+    _, text = page_of(run)
+    lines = re.findall(r'<p class="source">.*?</p>', text, re.DOTALL)
+    assert len(lines) > 10
+    named = {part.split(":")[0] for line in lines for part in re.findall("<code>(.*?)</code>", line)}
+    assert {"compare/results.json", "student/results.csv", "report/inherited.csv", "manifest.json"} <= named
+    assert [name for name in sorted(named) if not (run.root / name).exists()] == []
+
+
+def test_commands_to_repeat_it_reach_the_shell_as_they_are(synthetic, tmp_path):
+    name = "a run'; rm -rf $HOME & #"
+    page, _ = page_of(synthetic.run(tmp_path / name))
+    commands = html.commands(load(RunDir(tmp_path / name)))
+    assert shlex.split(commands[0]) == ["pip", "install", "torch==2.9.1"]
+    assert shlex.split(commands[1]) == ["kdyolo", "run", "-c", f"./{name}/config.yaml", "--run", f"./{name}-again"]
+    assert shlex.split(commands[2]) == ["kdyolo", "report", f"./{name}"]
+    assert all(command in page.text for command in commands)
+
+
+def test_what_the_audit_found_is_told(synthetic, tmp_path):
+    run = synthetic.run(tmp_path / "run")
+    found = [
+        {"code": "box_overlap", "severity": "warning", "count": 1234},
+        {"code": NASTY[0], "severity": "note", "count": 2},
+    ]
+    (run.stage("split") / "audit.json").write_text(json.dumps({"findings": found}))
+    page, text = page_of(run)
+    page.is_self_contained(text)
+    assert f"{CODES['box_overlap'].title} warning 1,234 box_overlap" in page.text
+    assert f"{NASTY[0]} note 2" in page.text
+    (run.stage("split") / "audit.json").write_text('{"findings": [1, null]}')
+    assert "What the audit found" not in page_of(run)[0].text
+
+
+def test_many_epochs_do_not_blow_the_page_up(synthetic, tmp_path):
+    run = synthetic.run(tmp_path / "run")
+    _, short = page_of(run)
+    for stage in ("teacher", "student", "baseline"):
+        table = run.stage(stage) / "results.csv"
+        head, *rows = table.read_text().splitlines()
+        many = [re.sub(r"^\d+", str(epoch), rows[epoch % len(rows)]) for epoch in range(1, 301)]
+        table.write_text("\n".join([head, *many]) + "\n")
+    assert len(page_of(run)[1]) < len(short) + 1_500_000

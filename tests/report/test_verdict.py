@@ -166,5 +166,20 @@ def test_facts_of_any_shape_are_arranged():
     assert facts.grids[1].rows == [["p", "1", "4"], ["q", "2", ""], ["r", "3", ""]]
 
 
+def test_facts_inside_facts_are_tables_of_their_own():
+    splits = {"train": {"images": 3, "boxes_per_class": {"a": 1, "b": 2}}, "val": {"images": 1}}
+    teacher = {"mAP50": 0.5, "per_class": [{"class": "a", "boxes": 4}, {"class": "b", "boxes": 5}], "kept": [{}]}
+    grids = arrange({"splits": splits, "teacher_val": teacher}).grids
+    assert [grid.title for grid in grids] == [
+        *("splits", "splits, boxes per class"),
+        *("teacher val", "teacher val, per class"),
+    ]
+    assert grids[0].rows == [["train", "3"], ["val", "1"]]
+    assert grids[1].head == ["", "train"]
+    assert grids[1].rows == [["a", "1"], ["b", "2"]]
+    assert grids[2].rows == [["mAP50", "0.5"], ["kept", "none"]]
+    assert grids[3].rows == [["a", "4"], ["b", "5"]]
+
+
 def test_clean_removes_what_drives_terminals():
     assert clean({"\x1b[31mred": ["a\x00b", "\ud800", 1, None]}) == {" [31mred": ["a b", "?", 1, None]}

@@ -1,5 +1,7 @@
 """A page as a test sees it: its tags, attributes and text; and that it needs nothing but itself."""
 
+import base64
+import hashlib
 import re
 from html.parser import HTMLParser
 
@@ -21,6 +23,7 @@ class Page(HTMLParser):
 
     def __init__(self, text):
         super().__init__()
+        self.script = ""
         self.open, self.tags, self.attributes, self.texts = [], [], [], []
         self.feed(text)
         self.close()
@@ -40,7 +43,9 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data):
-        if self.open and self.open[-1] != "style":
+        if self.open and self.open[-1] == "script":
+            self.script = data
+        elif self.open and self.open[-1] != "style":
             self.texts.append(data)
 
     @property
@@ -48,9 +53,13 @@ class Page(HTMLParser):
         return re.sub(r"\s+", " ", " ".join(self.texts))
 
     def is_self_contained(self, text):
-        """Assert that the page loads, runs and sends nothing."""
+        """Assert that the page loads and sends nothing, and runs its own script at most."""
         assert text.startswith("<!DOCTYPE html>")
-        assert not {"script", "iframe", "object", "embed", "link", "base", "form"} & set(self.tags)
+        digest = base64.b64encode(hashlib.sha256(self.script.encode()).digest()).decode()
+        (policy,) = (value for _, name, value in self.attributes if name == "content" and "default-src" in value)
+        assert f"default-src 'none'; script-src 'sha256-{digest}'; img-src data:;" in policy
+        assert self.tags.count("script") == 1
+        assert not {"iframe", "object", "embed", "link", "base", "form"} & set(self.tags)
         loading = ("href", "src", "srcset", "data")
         loads = [value for _, name, value in self.attributes if name.split(":")[-1] in loading]
         assert loads

@@ -1,0 +1,185 @@
+"""Compared runs, read to be set beside others: their names, what they were measured on, and what does not do."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from kdyolo.boxes import Truth
+from kdyolo.config import Config, load_config, stable_hash
+from kdyolo.datasets.view import View, load_view
+from kdyolo.errors import ConfigError, DatasetError, KdyoloError
+from kdyolo.evaluation.across_runs import fingerprint_of_test
+from kdyolo.evaluation.bootstrap import keyed_matches
+from kdyolo.evaluation.matching import ImageMatches
+from kdyolo.evaluation.predictions import read_predictions
+from kdyolo.evaluation.splits import truths
+from kdyolo.report.load import Arm, Inputs, clean, load
+from kdyolo.stages.base import Stage
+from kdyolo.storage import RunDir
+
+MEASURE = ("conf", "iou", "max_det")
+"""What mAP depends on beside model and test split."""
+MACHINE = ("device", "processor", "platform", "precision", "threads")
+"""What milliseconds depend on beside the model, as far as a run knows it."""
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """One compared run.
+
+    Attributes:
+        name: Tells it from the others.
+        run: Its directory.
+        inputs: Its figures.
+        config: Its settings.
+        view: Its data.
+        test: Fingerprint of what it was measured on, see `fingerprint_of_test`.
+    """
+
+    name: str
+    run: RunDir
+    inputs: Inputs
+    config: Config
+    view: View
+    test: str
+    _read: dict[str, list[ImageMatches]] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def arms(self) -> dict[str, Arm]:
+        """Name -> figures of its models."""
+        return self.inputs.arms
+
+    @cached_property
+    def seeds(self) -> tuple[int, ...]:
+        """Seeds of the trainings of its student."""
+        return tuple(one["seed"] for one in self.arms["student"].seeds) or (self.config.seed,)
+
+    @property
+    def measure(self) -> tuple[Any, ...]:
+        """Equal for runs whose mAP may stand in one table."""
+        return (self.test, *(self.inputs.results.measured.get(name) for name in MEASURE))
+
+    @property
+    def dataset_sha256(self) -> str:
+        """Of its whole data set; empty where the run does not say."""
+        record = self.inputs.records.get("split")
+        return str(record.facts.get("dataset_sha256", "")) if record else ""
+
+    @cached_property
+    def truth(self) -> dict[str, Truth]:
+        """Labels of the test images."""
+        return truths(self.view.splits["test"])
+
+    def matches(self, arm: str) -> list[ImageMatches]:
+        """Detections of an arm's first training against the truth, by class.
+
+        Raises:
+            DatasetError: They are not there, or cannot be read.
+        """
+        if arm not in self._read:
+            table = self.run.stage("compare") / f"predictions_{arm}.csv"
+            found = read_predictions(table, self.truth, len(self.view.names))
+            self._read[arm] = keyed_matches(self.truth, found, self.view.names)
+        return self._read[arm]
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A run that cannot be shown, and what to do about it."""
+
+    name: str
+    message: str
+    hint: str
+
+
+def gather(paths: Sequence[Path], stages: Sequence[Stage]) -> tuple[list[Contestant], list[LeftOut]]:
+    """Read runs; one with label budgets stands for the runs of its budgets, and one named twice is read once."""
+    runs = list({run.root.resolve(): run for path in paths for run in _runs_at(path)}.values())
+    read: list[Contestant] = []
+    left_out: list[LeftOut] = []
+    for run, name in zip(runs, names_of([run.root for run in runs]), strict=True):
+        try:
+            read.append(_read(run, name, stages))
+        except KdyoloError as error:
+            left_out.append(LeftOut(name, clean(error.message), clean(error.hint)))
+    return read, left_out
+
+
+def names_of(roots: Sequence[Path]) -> list[str]:
+    """The shortest ends of different paths that tell them apart; that of a label budget starts with its run."""
+    parts = [_parts(root) for root in roots]
+    depth = [2 if root.parent.name == "budgets" else 1 for root in roots]
+    while True:
+        names = [clean("/".join(part[-d:])) for part, d in zip(parts, depth, strict=True)]
+        again = [i for i, name in enumerate(names) if names.count(name) > 1 and depth[i] < len(parts[i])]
+        if not again:
+            break
+        for i in again:
+            depth[i] += 1
+    return [name if names.count(name) == 1 else f"{name} ({i})" for i, name in enumerate(names, 1)]
+
+
+def _parts(root: Path) -> tuple[str, ...]:
+    return (*root.parts[:-2], root.name) if root.parent.name == "budgets" else root.parts
+
+
+def _runs_at(path: Path) -> list[RunDir]:
+    run = RunDir(path)
+    if not run.budgets.is_dir():
+        return [run]
+    try:
+        shares = sorted(set(load_config(run.config).label_budgets))
+    except ConfigError:
+        return [run]
+    return [RunDir(run.budgets / f"{share:g}") for share in shares]
+
+
+def _read(run: RunDir, name: str, stages: Sequence[Stage]) -> Contestant:
+    whole = RunDir(run.root.parents[1]) if run.root.parent.name == "budgets" else run
+    if not run.root.is_dir():
+        source = "" if whole.config.is_file() else "DATASET "
+        raise DatasetError(f"There is no run at {run.root}.", f"Make it: `kdyolo run {source}--run {whole.shown}`.")
+    run.require_begun()
+    record = run.record("compare")
+    if record is None or record.status != "done":
+        raise DatasetError(f"{run.root} is not compared yet.", f"Finish it: `kdyolo run --run {whole.shown}`.")
+    config, inputs = load_config(run.config), load(run)
+    if "student" not in inputs.arms:
+        raise DatasetError(f"{run.root} has no student.", f"Bring it up to date: `kdyolo run --run {run.shown}`.")
+    _require_current(run, config, stages)
+    view = load_view(run.stage("split"))
+    return Contestant(name, run, inputs, config, view, fingerprint_of_test(view))
+
+
+def _require_current(run: RunDir, config: Config, stages: Sequence[Stage]) -> None:
+    """Make sure that the comparison is of the models and settings that the run has now.
+
+    Raises:
+        DatasetError: A stage or a setting was changed since.
+    """
+    inputs = run.require("compare").inputs
+    for stage in stages:
+        record = run.record(stage.name)
+        if record is None:
+            continue
+        made = stable_hash(record.outputs)
+        # The chain of an assistant has settings of its own, made from those of the run.
+        asked = {} if config.distill.assistant else json.loads(json.dumps(stage.settings(config), default=str))
+        intact = record.status == "done" and inputs.get(f"stage:{stage.name}", made) == made
+        if not intact or _contradict(asked, record.settings):
+            raise DatasetError(
+                f"'{stage.name}' of {run.root} was changed after its models were compared.",
+                f"Bring it up to date: `kdyolo run --run {run.shown} --resume`.",
+            )
+
+
+def _contradict(now: Any, then: Any) -> bool:
+    """Whether a setting that both have differs; those that one version of kdyolo had and another has not are passed."""
+    if isinstance(now, Mapping) and isinstance(then, Mapping):
+        return any(_contradict(now[key], then[key]) for key in now.keys() & then.keys())
+    return bool(now != then)

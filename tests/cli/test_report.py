@@ -1,0 +1,59 @@
+"""`kdyolo report`: builds anew, prints to PDF when asked to, and shows the schema."""
+
+import json
+
+import pytest
+
+from kdyolo.report import pdf
+
+
+@pytest.fixture
+def compared(kdyolo, tmp_path):
+    assert kdyolo("run", "data").code == 0
+    return tmp_path / "runs" / "data"
+
+
+def test_it_builds_the_report_anew_and_the_run_stays_finished(kdyolo, compared):
+    manifest = json.loads((compared / "manifest.json").read_text())
+    (compared / "report" / "report.html").unlink()
+    done = kdyolo("report", "runs/data", "--json")
+    assert done.code == 0
+    assert done.json["summary"]["verdict"] == "Hard to say."
+    assert done.json["files"] == {"report.html": str(compared / "report" / "report.html")}
+    assert json.loads((compared / "manifest.json").read_text()) == manifest
+    assert "Nothing to do" in kdyolo("run", "data").stderr
+
+
+def test_it_shows_the_verdict_and_where_the_files_are(kdyolo, compared):
+    done = kdyolo("report", "runs/data")
+    assert "Hard to say." in done.stdout
+    assert "report.html" in done.stdout
+
+
+def test_a_pdf_is_printed_only_when_asked_for(kdyolo, compared, monkeypatch):
+    printed = []
+    monkeypatch.setattr(pdf, "print_page", lambda page, target: printed.append((page, target)))
+    kdyolo("report", "runs/data")
+    assert printed == []
+    kdyolo("report", "runs/data", "--pdf")
+    assert printed == [(compared / "report" / "report.html", compared / "report" / "report.pdf")]
+
+
+def test_without_a_browser_the_rest_is_written(kdyolo, compared, monkeypatch):
+    monkeypatch.setenv(pdf.VARIABLE, "no-such-browser")
+    (compared / "report" / "report.html").unlink()
+    done = kdyolo("report", "runs/data", "--pdf")
+    assert done.code == 7
+    assert "no-such-browser" in done.stderr
+    assert (compared / "report" / "report.html").is_file()
+
+
+def test_the_schema_is_printed_without_a_run(kdyolo):
+    done = kdyolo("report", "--schema")
+    assert done.code == 0
+    assert json.loads(done.stdout)["properties"]["schema_version"]["const"] == 1
+
+
+def test_a_run_must_be_named_and_be_there(kdyolo):
+    assert kdyolo("report").code == 2
+    assert kdyolo("report", "runs/none").code == 2
