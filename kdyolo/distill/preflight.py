@@ -12,13 +12,14 @@ import torch
 from torch import Tensor
 from ultralytics.utils.torch_utils import autocast, unwrap_model
 
+from kdyolo.engine import collective
 from kdyolo.errors import StageError
 
 if TYPE_CHECKING:
     from kdyolo.distill.trainer import DistillTrainer
 
 BATCHES = 8
-"""Batches looked at before the teacher is said to have nothing to say; a small one may hold no object."""
+"""Whole batches looked at before the teacher is said to have nothing to say; a small one may hold no object."""
 _TIMED = 2  # steps of each kind; the quicker one counts
 _SCALE = 1024.0  # against underflow of half-precision gradients
 
@@ -118,7 +119,7 @@ def _batches(trainer: DistillTrainer) -> list[dict[str, Any]]:
     found = []
     for batch in trainer.train_loader:
         found.append(batch)
-        if len(found) == BATCHES:
+        if len(found) == BATCHES * collective.size():  # as many images as one process would look at
             break
     return found
 
@@ -134,8 +135,8 @@ def _step(trainer: DistillTrainer, raw: dict[str, Any], weight: float, backward:
         batch = trainer.with_answer(dict(raw), asked=weight > 0)
         loss, _ = model(batch)
     if backward:
-        (loss.sum() * _SCALE).backward()
-        model.zero_grad(set_to_none=True)
+        # Not `backward`: where several processes train, each would take the adapters for used in its first step.
+        _gradients(loss.sum(), [p for p in model.parameters() if p.requires_grad])
     _synchronise(device)
     return time.perf_counter() - started, loss
 

@@ -16,6 +16,7 @@ from ultralytics.utils.torch_utils import unwrap_model
 from kdyolo.distill.criterion import DistillLoss
 from kdyolo.distill.ensemble import average
 from kdyolo.distill.outputs import HeadOutput
+from kdyolo.engine import collective
 from kdyolo.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ class Teacher:
 
     Attributes:
         must_answer: It is asked in steps in which nobody listens, too.
-        learners: Models of its own that change when they answer.
+        learners: Models of its own that change in the training.
     """
 
     must_answer = False
@@ -126,6 +127,7 @@ class AveragedTeacher(Teacher):
         self.model, self.steps = copy.deepcopy(student).eval().requires_grad_(False), 0
         self.model = self.model.to(memory_format=torch.channels_last)
         self.model.model[-1].training = True
+        self.learners = (self.model,)
 
     def answer(self, pixels: torch.Tensor) -> HeadOutput:
         """See `Teacher.answer`."""
@@ -208,6 +210,7 @@ class Peer(Teacher):
         """Step beside the student, with its learning rate."""
         for mine, theirs in zip(self.optimizer.param_groups, trainer.optimizer.param_groups, strict=True):
             mine.update({name: theirs[name] for name in ("lr", "momentum", "betas") if name in theirs})
+        collective.sum_gradients(self.model)  # no wrapper as the student's: its loss is taken outside of its forward
         trainer.scaler.unscale_(self.optimizer)
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), max_norm=10.0)  # as ultralytics clips the student's
         trainer.scaler.step(self.optimizer)

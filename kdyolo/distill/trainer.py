@@ -16,7 +16,7 @@ from kdyolo.distill.plan import Distillation
 from kdyolo.distill.preflight import Preflight
 from kdyolo.distill.schedule import Balance, Schedule
 from kdyolo.distill.teachers import AveragedTeacher, Ensemble, FrozenTeacher, Peer, Teacher
-from kdyolo.engine import checkpoints
+from kdyolo.engine import checkpoints, collective
 from kdyolo.engine.job import TrainJob
 from kdyolo.engine.trainer import Trainer
 from kdyolo.progress import Progress
@@ -50,6 +50,7 @@ class DistillTrainer(Trainer):
         weight = 1.0 if settings.weight == "auto" else settings.weight
         self.preflight: Preflight | None = None
         self.add_callback("on_train_start", DistillTrainer._look_ahead)
+        self.add_callback("on_train_epoch_end", DistillTrainer._take_note)
         self.schedule = Schedule(weight, settings.schedule, job.settings.epochs, settings.warmup_epochs, tail)
 
     def get_model(self, cfg: Any = None, weights: Any = None, verbose: bool = True) -> Any:
@@ -112,9 +113,12 @@ class DistillTrainer(Trainer):
         average = unwrap_model(self.ema.ema)
         average.criterion = DistillLoss(average, None)
 
+    def learners(self) -> list[nn.Module]:
+        """As of the base class, and what changes of the teacher."""
+        return [*super().learners(), *(self.teacher.learners if self.teacher else ())]
+
     def more_state(self) -> dict[str, Any]:
         """The balance of gradients, and the teacher where it changes."""
-        self._take_note()
         return {
             "balance": self.balance.state() if self.balance else {},
             "teacher": self.teacher.state() if self.teacher else {},
@@ -170,10 +174,13 @@ class DistillTrainer(Trainer):
         self.criterion.watch = self.balance.looks < self.balance.steps or self.batches_done % _LOOK_EVERY == 0
 
     def _take_note(self) -> None:
-        """Learn from the gradients of the step before."""
-        if self.criterion.gradients is not None and self.balance is not None:
-            self.balance.look(*self.criterion.gradients)
-            self.criterion.gradients = None
+        """Learn from the gradients of the step before, if they were compared; all processes learn the same."""
+        if self.balance is None or not self.criterion.watch:
+            return
+        told = collective.mean(self.criterion.gradients, 3, self.device)
+        self.criterion.gradients, self.criterion.watch = None, False
+        if told is not None:
+            self.balance.look(*told)
 
     def save_metrics(self, metrics: dict[str, Any]) -> None:
         """Add the distillation's weight, and with the automatic weight what decided it, to the row of the epoch."""

@@ -114,12 +114,31 @@ def noise_to(log: Path) -> Iterator[None]:
 
 
 def resolve_device(wanted: str) -> str:
-    """'cpu' or a CUDA index as text, from 'auto', 'cpu', 'cuda', 'cuda:1' or '1'.
+    """'cpu' or a CUDA index as text, from 'auto', 'cpu', 'cuda', 'cuda:1' or '1'; of a list, '0,1', its first one.
+
+    Errors as `resolve_devices`.
+    """
+    return resolve_devices(wanted)[0]
+
+
+def resolve_devices(wanted: str) -> list[str]:
+    """As `resolve_device`, but all of a list: one CUDA index, or 'cpu', for each process of a training.
 
     Raises:
-        EnvironmentFault: That device is not there.
-        ConfigError: The text names no device.
+        EnvironmentFault: A device is not there.
+        ConfigError: The text names no device, one twice, or the processor as one of several.
     """
+    found = [_resolve(name.strip()) for name in wanted.split(",")]
+    if len(found) > 1 and "cpu" in found:
+        raise ConfigError(
+            f"The processor cannot train beside a GPU: '{wanted}'.", "List CUDA indices only, for example 0,1."
+        )
+    if len(set(found)) < len(found):
+        raise ConfigError(f"A device is listed twice in '{wanted}'.", "Give each CUDA index once, for example 0,1.")
+    return found
+
+
+def _resolve(wanted: str) -> str:
     import torch
 
     name = wanted.lower().removeprefix("cuda:")
@@ -130,12 +149,52 @@ def resolve_device(wanted: str) -> str:
     if name == "cuda":
         name = "0"
     if not name.isdigit():
-        raise ConfigError(f"Unknown device '{wanted}'.", "Use auto, cpu, cuda or a CUDA index.")
+        raise ConfigError(f"Unknown device '{wanted}'.", "Use auto, cpu, cuda, a CUDA index, or several: 0,1.")
     if not torch.cuda.is_available() or int(name) >= torch.cuda.device_count():
         raise EnvironmentFault(
             f"No CUDA device '{wanted}' on this machine ({torch.cuda.device_count()} found).", "Use --device cpu."
         )
-    return name
+    return str(int(name))
+
+
+def share_out(runtime: RuntimeSettings) -> list[str]:
+    """The device of each process that a training runs in, see `resolve_devices`; mostly just one.
+
+    Raises:
+        ConfigError: A number of processes is asked for that is not that of the GPUs. Else as `resolve_devices`.
+        EnvironmentFault: This torch cannot train in several processes. Else as `resolve_devices`.
+    """
+    import torch.distributed
+
+    devices = resolve_devices(runtime.device)
+    if runtime.processes is not None and devices == ["cpu"]:
+        devices *= runtime.processes
+    elif runtime.processes not in (None, len(devices)):
+        listed = ",".join(devices)
+        raise ConfigError(
+            f"A training on device {listed} runs in {len(devices)} processes, not in {runtime.processes}.",
+            "Leave runtime.processes out and list the GPUs to use: --device 0,1.",
+        )
+    if len(devices) > 1 and not torch.distributed.is_available():
+        raise EnvironmentFault("This torch was built without torch.distributed.", "Train on one device.")
+    return devices
+
+
+def require_batch(runtime: RuntimeSettings, batch: int) -> None:
+    """Make sure that the processes of a training can share its batches.
+
+    Raises:
+        ConfigError: A batch cannot be divided by their number. Else, and `EnvironmentFault`, as `share_out`.
+    """
+    if runtime.device in ("auto", "cpu") and runtime.processes is None:
+        return  # the usual case need not wait for torch
+    count = len(share_out(runtime))
+    if batch % count:
+        near = max(count, round(batch / count) * count)
+        raise ConfigError(
+            f"{count} processes cannot share a batch of {batch} images equally.",
+            f"The batch is that of all together: --batch {near}, for example.",
+        )
 
 
 def processor_has_bf16() -> bool:
@@ -175,20 +234,25 @@ def require_machine(runtime: RuntimeSettings) -> None:
         EnvironmentFault: Something is missing.
     """
     require_trackers(runtime.track)
-    if runtime.device not in ("auto", "cpu"):
-        resolve_device(runtime.device)
+    if runtime.device not in ("auto", "cpu") or runtime.processes is not None:
+        share_out(runtime)
     if runtime.precision == "bf16":
         resolve_precision(runtime)
 
 
-def prepare_cpu(threads: int | None) -> int:
-    """Let torch use `threads` CPU threads (None: all physical cores) and reuse its memory; returns the threads.
+def threads_each(threads: int | None, processes: int = 1) -> int:
+    """CPU threads of each process that shares `threads` (None: all physical cores), at least one."""
+    return max(1, (threads or physical_cores()) // processes)
+
+
+def prepare_cpu(threads: int | None, processes: int = 1) -> int:
+    """Let torch use its share of the CPU threads, see `threads_each`, and reuse its memory; returns the threads.
 
     Ultralytics resets the threads when it picks a device, so this comes after.
     """
     import torch
 
-    count = threads or physical_cores()
+    count = threads_each(threads, processes)
     torch.set_num_threads(count)
     _keep_freed_memory()
     return count

@@ -23,7 +23,7 @@ KEPT = 2
 """States on disk: that of the newest checkpoint, and of the one before it, should the newest be damaged."""
 
 
-def begin_epoch(seed: int, epoch: int, attempt: int, loader: Any) -> None:
+def begin_epoch(seed: int, epoch: int, attempt: int, loader: Any, rank: int = 0) -> None:
     """Give an epoch random numbers of its own, so that it is the same whether or not others came before.
 
     Args:
@@ -31,8 +31,9 @@ def begin_epoch(seed: int, epoch: int, attempt: int, loader: Any) -> None:
         epoch: Counted from 0.
         attempt: How often this epoch was given up before; another attempt draws other numbers.
         loader: The training loader; where it has processes of its own, those go on with theirs.
+        rank: Of this process among those that train together: each augments differently.
     """
-    drawn = int(np.random.SeedSequence([seed, epoch, attempt]).generate_state(1)[0])
+    drawn = int(np.random.SeedSequence([seed, epoch, attempt, *([rank] if rank else ())]).generate_state(1)[0])
     random.seed(drawn)
     np.random.seed(drawn)  # what ultralytics' augmentation draws from
     torch.manual_seed(drawn)

@@ -15,13 +15,13 @@ import psutil
 import torch
 import torch.utils.deterministic
 import ultralytics.engine.trainer
-from ultralytics.models.yolo.detect import DetectionTrainer, DetectionValidator
+from ultralytics.models.yolo.detect import DetectionTrainer
 from ultralytics.utils.torch_utils import unwrap_model
 
-from kdyolo.engine import checkpoints, environment, state
+from kdyolo.engine import checkpoints, collective, environment, state
 from kdyolo.engine.job import TrainJob
-from kdyolo.engine.precision import Fp32DetectionLoss, decoding_in_fp32
-from kdyolo.engine.suppression import suppress
+from kdyolo.engine.precision import Fp32DetectionLoss
+from kdyolo.engine.validator import Validator
 from kdyolo.errors import Interrupted, StageError
 from kdyolo.progress import Progress
 from kdyolo.storage import sha256_by_name, write_text
@@ -39,6 +39,7 @@ class Trainer(DetectionTrainer):  # type: ignore[misc] # the base is untyped
 
     model: Any
     amp: bool
+    loss: Any
     optimizer: Any
     last: Path
     best: Path
@@ -75,6 +76,8 @@ class Trainer(DetectionTrainer):  # type: ignore[misc] # the base is untyped
 
     def setup_model(self) -> Any:
         """Build the student and fingerprint its initial weights, so that two arms can prove an equal start."""
+        if collective.size() > 1:
+            torch.manual_seed(self.job.seed)  # ultralytics gives each process a seed of its own
         checkpoint = super().setup_model()
         noted = self.save_dir / "initial.sha256"
         if self.resume:  # the model now has the weights of the last epoch, not its first ones
@@ -86,7 +89,8 @@ class Trainer(DetectionTrainer):  # type: ignore[misc] # the base is untyped
                 continue  # no part of the student
             digest.update(name.encode() + tensor.detach().cpu().contiguous().float().numpy().tobytes())
         self.initial_sha256 = digest.hexdigest()
-        write_text(noted, self.initial_sha256)
+        if collective.rank() == 0:
+            write_text(noted, self.initial_sha256)
         return checkpoint
 
     def build_optimizer(self, *args: Any, **kwargs: Any) -> torch.optim.Optimizer:
@@ -98,23 +102,39 @@ class Trainer(DetectionTrainer):  # type: ignore[misc] # the base is untyped
         return optimizer
 
     def build_dataset(self, img_path: str, mode: str = "train", batch: int | None = None) -> Any:
-        """The view as a data set, kept decoded in memory where it takes at most an eighth of it.
+        """The view as a data set, kept decoded in memory where it takes at most an eighth of it in all processes.
 
         Mosaics are made of other images then, so the choice must not depend on what else the machine is doing.
         """
         decoded = sum(1 for _ in Path(img_path).iterdir()) * self.args.imgsz**2 * 3
-        self.args.cache = "ram" if 8 * decoded < psutil.virtual_memory().total else None
+        self.args.cache = "ram" if 8 * decoded * collective.size() < psutil.virtual_memory().total else None
         dataset = super().build_dataset(img_path, mode, batch)
         if mode == "train":
             self.labels = _read_labels(dataset)
         return dataset
 
+    def _build_train_pipeline(self) -> None:
+        """As the base class does; from here on the model is that of all processes, where there are several.
+
+        To ultralytics each of them was a training on one device so far: it can neither share a CPU nor start trainers
+        like this one.
+        """
+        if collective.size() > 1:
+            if self.device.type == "cpu":
+                self.model = self.model.to(memory_format=torch.channels_last)
+            self.model = collective.wrap(self.model, self.device)
+            self.world_size = collective.size()
+        super()._build_train_pipeline()
+        if collective.size() > 1:
+            self.train_loader.sampler.seed = self.job.seed  # all deal out the same shuffled images
+
     def _setup_train(self) -> None:
         super()._setup_train()
+        collective.wait()  # the others may still read what the first one found out about the labels
         self._remove_caches()
         self._require_all_images()
         if self.device.type == "cpu":
-            environment.prepare_cpu(self.job.runtime.threads)
+            environment.prepare_cpu(self.job.runtime.threads, collective.size())
             self.model = self.model.to(memory_format=torch.channels_last)
             self.ema.ema = self.ema.ema.to(memory_format=torch.channels_last)
         # The loop wraps the forward pass in autocast when this is set; the loss scaler stays off for bf16.
@@ -126,7 +146,7 @@ class Trainer(DetectionTrainer):  # type: ignore[misc] # the base is untyped
         """Label caches are unpickled when read, so none may be there before, and none is left."""
         for folder in (self.job.train, self.job.val):
             for cache in folder.parent.parent.glob("labels/*.cache"):
-                cache.unlink()
+                cache.unlink(missing_ok=True)  # other processes do the same
 
     def _require_all_images(self) -> None:
         """Ultralytics silently leaves out what it cannot read; an arm that lacks images is not comparable."""
@@ -149,7 +169,7 @@ class Trainer(DetectionTrainer):  # type: ignore[misc] # the base is untyped
         super().optimizer_step()
         self.optimizer_steps += 1
 
-    def get_validator(self) -> DetectionValidator:
+    def get_validator(self) -> Validator:
         """A validator that runs in the same precision as the training."""
         validator = Validator(self.test_loader, save_dir=self.save_dir, args=copy(self.args), _callbacks=self.callbacks)
         validator.cpu_bf16, validator.before_batch = self.cpu_bf16, self._obey_stop
@@ -189,7 +209,7 @@ class Trainer(DetectionTrainer):  # type: ignore[misc] # the base is untyped
     def resume_training(self, ckpt: dict[str, Any] | None) -> None:
         """Resume, and drop rows of epochs whose checkpoint was lost, so that no epoch stands twice in the table."""
         super().resume_training(ckpt)
-        if ckpt is not None and self.resume and self.csv.is_file():
+        if ckpt is not None and self.resume and self.csv.is_file() and collective.rank() == 0:
             table = pd.read_csv(self.csv)
             table = table.head(self.start_epoch)  # one row an epoch, the first one's first
             temporary = self.csv.with_name(f".{self.csv.name}.tmp")
@@ -206,6 +226,16 @@ class Trainer(DetectionTrainer):  # type: ignore[misc] # the base is untyped
                 _second_name(Path(self.args.model), self.best)
                 best = ckpt
             self.best_fitness = float(best["train_metrics"]["fitness"])
+
+    def learners(self) -> list[torch.nn.Module]:
+        """The models that this training changes."""
+        return [unwrap_model(self.model)]
+
+    def _handle_nan_recovery(self, epoch: int) -> bool:
+        """As the base class does, whichever process had a loss that was not finite."""
+        self.loss = collective.total(self.loss)
+        recovered: bool = super()._handle_nan_recovery(epoch)
+        return recovered
 
     def _load_checkpoint_state(self, ckpt: dict[str, Any]) -> None:
         """As ultralytics does, but weights and moments in full precision; also after a loss that was not finite."""
@@ -256,7 +286,9 @@ class Trainer(DetectionTrainer):  # type: ignore[misc] # the base is untyped
 
     def _on_epoch_start(self) -> None:
         self.optimizer_steps = self.steps_of_epochs  # an epoch may be redone after its loss was not finite
-        state.begin_epoch(self.job.seed, self.epoch, self.nan_recovery_attempts, self.train_loader)
+        collective.share_buffers(self.learners())  # of all the first process's alone are kept, for a resumed training
+        attempt, rank = self.nan_recovery_attempts, collective.rank()
+        state.begin_epoch(self.job.seed, self.epoch, attempt, self.train_loader, rank)
 
     def _on_start(self) -> None:
         self.train_time_start -= self.seconds_before
@@ -270,6 +302,8 @@ class Trainer(DetectionTrainer):  # type: ignore[misc] # the base is untyped
         self.progress.update(self.batches_done, epoch=f"{self.epoch + 1}/{self.epochs}", **losses, **self.headline)
 
     def _on_epoch(self) -> None:
+        if collective.rank() > 0:
+            return  # only the first process has metrics
         if self.fitness is None or not torch.isfinite(torch.tensor(self.fitness)) or not self.loss.isfinite():
             raise StageError(
                 f"The loss or the metrics of {self.job.title} are not finite after epoch {self.epoch + 1}.",
@@ -303,33 +337,3 @@ def _read_labels(dataset: Any) -> dict[str, Any]:
         "labels_sha256": sha256_by_name(path for path in files if path.is_file()),
         "label_boxes": int(sum(len(label["cls"]) for label in dataset.labels)),
     }
-
-
-class Validator(DetectionValidator):  # type: ignore[misc]
-    """A `DetectionValidator` whose network runs in bf16 on a CPU; boxes are decoded and matched in fp32."""
-
-    cpu_bf16 = False
-    before_batch = staticmethod(lambda: None)
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Validate."""
-        with decoding_in_fp32(self.cpu_bf16):
-            return super().__call__(*args, **kwargs)
-
-    def postprocess(self, preds: Any) -> list[dict[str, torch.Tensor]]:
-        """As ultralytics does, by `suppress`."""
-        output = preds[0] if isinstance(preds, (list, tuple)) else preds
-        limits = {"multi_label": True, "max_det": self.args.max_det, "nc": self.nc}
-        found = suppress(output, self.args.conf, self.args.iou, **limits)
-        return [{"bboxes": x[:, :4], "conf": x[:, 4], "cls": x[:, 5], "extra": x[:, 6:]} for x in found]
-
-    def preprocess(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """As ultralytics does, with images in the memory format the model has."""
-        self.before_batch()
-        if self.cpu_bf16:
-            self.args.quantize = None  # it also stands for images in fp16, which a CPU does not want
-        batch = super().preprocess(batch)
-        batch["img"] = batch["img"].contiguous(memory_format=torch.channels_last)
-        if self.cpu_bf16:
-            self.args.quantize = 16  # the library's loop runs the network in autocast now, which on a CPU means bf16
-        return batch

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from kdyolo.engine import checkpoints, environment
+from kdyolo.engine import checkpoints, environment, ranks
 from kdyolo.engine.job import TrainJob
 from kdyolo.errors import Interrupted, StageError
 from kdyolo.progress import Progress
@@ -38,7 +38,8 @@ def train(job: TrainJob, progress: Progress, make: Callable[..., Trainer] | None
     Args:
         job: What to train on what.
         progress: Whom to tell.
-        make: Makes another kind of `Trainer` of the same arguments; called when ultralytics may be imported.
+        make: Makes another kind of `Trainer` of the same arguments; called when ultralytics may be imported. Where the
+            training takes several processes it is pickled.
 
     Raises:
         Interrupted: Ctrl-C or a termination signal; the last finished epoch is on disk.
@@ -46,22 +47,40 @@ def train(job: TrainJob, progress: Progress, make: Callable[..., Trainer] | None
         UntrustedFileError: A checkpoint in `job.folder` is not one that a training left.
     """
     environment.harden(job.runtime.track)
-    from kdyolo.engine.trainer import Trainer
-
     resume = _last_good(job, progress)
     if resume is None:
         (job.folder / "results.csv").unlink(missing_ok=True)
         shutil.rmtree(job.folder / "weights", ignore_errors=True)
     overrides = _overrides(job, resume)
-    with _stop_signals() as stop, environment.noise_to(job.log):
-        trainer = (make or Trainer)(overrides=overrides, job=job, progress=progress, stop=stop)
-        trainer.train()
+    alone = len(environment.share_out(job.runtime)) == 1
+    with _stop_signals() as stop:
+        outcome = (_train_here if alone else _train_apart)(job, overrides, progress, stop, make)
     progress.finish()
-    if not trainer.best.is_file():
+    if not outcome.best.is_file():
         raise StageError("The training left no checkpoint.", f"See {job.log}.")
     if stop.is_set():
         raise Interrupted(f"Stopped {job.title} at its end.", "Run the same command again to go on.")
-    return TrainOutcome(best=trainer.best, results=trainer.csv, facts=trainer.facts())
+    return outcome
+
+
+def _train_here(
+    job: TrainJob, overrides: dict[str, Any], progress: Progress, stop: threading.Event, make: Callable[..., Any] | None
+) -> TrainOutcome:
+    from kdyolo.engine.trainer import Trainer
+
+    with environment.noise_to(job.log):
+        trainer = (make or Trainer)(overrides=overrides, job=job, progress=progress, stop=stop)
+        trainer.train()
+    facts = trainer.facts() if trainer.best.is_file() else {}
+    return TrainOutcome(best=trainer.best, results=trainer.csv, facts=facts)
+
+
+def _train_apart(
+    job: TrainJob, overrides: dict[str, Any], progress: Progress, stop: threading.Event, make: Callable[..., Any] | None
+) -> TrainOutcome:
+    environment.require_batch(job.runtime, job.settings.batch)
+    found = ranks.train(job, overrides, progress, stop, make)
+    return TrainOutcome(best=Path(found["best"]), results=Path(found["results"]), facts=found["facts"])
 
 
 @contextlib.contextmanager
@@ -110,7 +129,7 @@ def _overrides(job: TrainJob, resume: Path | None) -> dict[str, Any]:
         "deterministic": True,
         "plots": False,
         "exist_ok": True,
-        "close_mosaic": min(s.close_mosaic, s.epochs // 4),
+        "close_mosaic": s.tail_epochs,
         "nbs": s.nbs or s.batch,
         "patience": s.patience or s.epochs + 1,
         **s.model_dump(include={"epochs", "imgsz", "batch", "optimizer", "lr0", "lrf", "cos_lr", "momentum"}),

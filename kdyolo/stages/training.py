@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 import random
 import shutil
@@ -22,10 +23,11 @@ if TYPE_CHECKING:
 
 
 def check_training(config: Config, settings: TrainSettings) -> None:
-    """Raise what would stop a training at its start: see `engine.environment.require_machine` and `require_start`."""
+    """Raise what would stop a training at its start: see `engine.environment` and `checkpoints.require_start`."""
     from kdyolo.engine import checkpoints, environment
 
     environment.require_machine(config.runtime)
+    environment.require_batch(config.runtime, settings.batch)
     checkpoints.require_start(settings, config.runtime.offline)
 
 
@@ -202,10 +204,10 @@ def job_of(context: StageContext, settings: TrainSettings, images: Path, folder:
 
 def listening(distillation: Distillation) -> Callable[..., Any]:
     """What makes a trainer for a model that hears a teacher, see `engine.training.train`."""
+    return functools.partial(_listener, distillation)
 
-    def make(**arguments: Any) -> Any:
-        from kdyolo.distill.trainer import DistillTrainer
 
-        return DistillTrainer(distillation, **arguments)
+def _listener(distillation: Distillation, **arguments: Any) -> Any:
+    from kdyolo.distill.trainer import DistillTrainer
 
-    return make
+    return DistillTrainer(distillation, **arguments)

@@ -179,7 +179,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     given.conditions = given.conditions or list(CONDITIONS)
     if given.round == "confirmation" and given.arms:
-        given.arms = list(dict.fromkeys([CONTROL, "online native", *given.arms]))
+        given.arms = list(dict.fromkeys([CONTROL, *given.arms, "online native"]))
     table = given.out / "results.csv"
     given.out.mkdir(parents=True, exist_ok=True)
     done: dict[tuple[str, str, int, str], dict[str, Any]] = {}
