@@ -3,18 +3,22 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: demo test check clean
+.PHONY: demo test check messages clean
 
 demo: $(STAMP)
 	$(BIN)/kdyolo demo --run runs/demo
 
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
 check: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# The catalogues of the report's languages, with the sentences that the code says now.
+messages: $(STAMP)
+	$(BIN)/python scripts/messages.py
 
 # Runs and data sets stay: only what can be made again at no cost goes.
 clean:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from kdyolo.config import Config, load_config
 from kdyolo.errors import ConfigError, RunExistsError, StageError
+from kdyolo.language import Lang
 from kdyolo.pipeline import chain, check_gates, execute, resolve
 from kdyolo.progress import Progress, Silent
 from kdyolo.storage import RunDir, StageRecord, free_name, write_text
@@ -167,11 +168,14 @@ def compare(
     return _stage("compare", run, config, settings, resume, force, progress)
 
 
-def build_report(run: str | Path, *, pdf: bool = False, progress: Progress | None = None) -> dict[str, Any]:
+def build_report(
+    run: str | Path, *, lang: Lang | None = None, pdf: bool = False, progress: Progress | None = None
+) -> dict[str, Any]:
     """Build the report of a compared run anew, from its files alone.
 
     Args:
         run: Run directory.
+        lang: Language of this build, ``en`` or ``pt``. None: that of the run's settings, which stay as they are.
         pdf: Also print the page to ``report/report.pdf`` with an installed browser, see `kdyolo.report.pdf`.
         progress: Whom to tell; nobody by default.
 
@@ -179,16 +183,20 @@ def build_report(run: str | Path, *, pdf: bool = False, progress: Progress | Non
         What ``report/summary.json`` says, see `kdyolo.report.summary.Summary`.
 
     Raises:
-        KdyoloError: The run is not compared yet, or somebody is using it; or, with everything else written, no browser
-            could print the page.
+        KdyoloError: The run is not compared yet, was changed since, or somebody is using it; or, with everything else
+            written, no browser could print the page.
     """
     from kdyolo.pipeline.manifest import record_report
     from kdyolo.report.build import build
+    from kdyolo.report.current import require_current
 
     folder = RunDir(run)
     folder.require_begun()
     with folder.locked((progress or Silent()).warn):
-        record_report(folder, chain(load_config(folder.config)), build(folder))
+        config = load_config(folder.config)
+        require_current(folder, config, chain(config))
+        spoken = lang or config.report.lang
+        record_report(folder, chain(config), build(folder, spoken), spoken)
         if pdf:
             from kdyolo.report.pdf import print_page
 

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 
 from kdyolo.errors import ConfigError
 from kdyolo.gates import Gate
+from kdyolo.language import Lang
 from kdyolo.yamlio import load_mapping, parse_yaml
 
 MODELS = ("yolov5n", "yolov5s", "yolov5m", "yolov5l", "yolov5x")
@@ -277,7 +278,7 @@ class DistillSettings(Settings):
     """What the student hears of its teacher beside labels."""
 
     scheme: Literal["labels", "cached", "online-teacher", "self", "mutual"] = Field(
-        "labels",
+        "cached",
         description="labels: nothing more; cached: its stored class probabilities and doubts; online-teacher: it looks "
         "at every batch; self: the student is its own teacher; mutual: two students teach each other",
     )
@@ -335,6 +336,12 @@ class CompareSettings(Settings):
         return require
 
 
+class ReportSettings(Settings):
+    """How the report is written; it decides no result."""
+
+    lang: Lang = Field("en", description="language of report.html and report.md: en, or pt for Portuguese (Brazil)")
+
+
 class RuntimeSettings(Settings):
     """The machine.
 
@@ -383,6 +390,7 @@ class Config(Settings):
     student: StudentSettings = Field(default_factory=StudentSettings, description="the small model and its control")
     distill: DistillSettings = Field(default_factory=DistillSettings, description="the teacher's voice")
     compare: CompareSettings = Field(default_factory=CompareSettings, description="the measurement")
+    report: ReportSettings = Field(default_factory=ReportSettings, description="what is written about it")
     runtime: RuntimeSettings = Field(
         default_factory=RuntimeSettings,
         description="the machine; precision decides trainings and labels, device and threads the comparison only",
@@ -407,11 +415,24 @@ class Config(Settings):
         above = len(MODELS) if self.teacher.checkpoint else MODELS.index(self.teacher.model)
         if assistant is not None and not below < MODELS.index(assistant) < above:
             between = ", ".join(MODELS[below + 1 : above])
+            teacher = "" if self.teacher.checkpoint else f" {self.teacher.model}"
             raise ValueError(
-                f"the assistant {assistant} does not stand between teacher and student; "
-                + (f"choose one of {between}" if between else "leave it out")
-                + "; take it back: -S distill.assistant=null"
+                f"the assistant {assistant} does not stand between the teacher{teacher} and the student "
+                f"{self.student.model}; "
+                + (f"choose one of {between}, or take it back" if between else "there is none: take it back")
+                + " with -S distill.assistant=null"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _gates_on_what_is_there(self) -> Self:
+        for text in self.compare.require:
+            gate = Gate.parse(text)
+            if not self.equal_compute and "longer" in (gate.left.arm, getattr(gate.right, "arm", "")):
+                raise ValueError(
+                    f"'{text}' needs the longer control, which nobody asked for: --equal-compute, or take it back "
+                    "with -S compare.require=[]"
+                )
         return self
 
     @model_validator(mode="after")
@@ -535,7 +556,8 @@ def _plain(error: ValidationError) -> ConfigError:
         else:
             message = fault["msg"].removeprefix("Value error, ")
             got = "" if isinstance(fault["input"], (dict, BaseModel)) else f" (got {fault['input']!r})"
-            lines.append(f"{key}: {message}{got}.")
+            where = f"{key}: " if key else ""  # of several settings at once the message itself says which
+            lines.append(f"{where}{message}{got}.")
     return ConfigError(" ".join(lines), hint)
 
 

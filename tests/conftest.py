@@ -11,6 +11,17 @@ import pytest
 import tiny
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Give each process of a parallel test run a core of its own.
+
+    The threads of two trainings on the same cores wait for each other most of the time.
+    """
+    worker = os.environ.get("PYTEST_XDIST_WORKER")
+    if worker and hasattr(os, "sched_setaffinity"):
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {cores[int(worker.removeprefix("gw")) % len(cores)]})
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """No test reads or fills the user's cache."""

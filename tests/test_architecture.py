@@ -11,6 +11,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "kdyolo"
 LEVELS = {
     **dict.fromkeys(("errors", "yamlio", "config", "gates", "template", "storage", "boxes", "text", "progress"), 0),
+    "language": 0,
     **dict.fromkeys(("datasets", "engine"), 1),
     **dict.fromkeys(("pseudo", "evaluation", "distill"), 2),
     "stages": 3,

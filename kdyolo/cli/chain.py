@@ -154,6 +154,7 @@ def run(
     imgsz: opt.Imgsz = None,
     batch: opt.Batch = None,
     from_scratch: opt.FromScratch = None,
+    lang: opt.Lang = None,
     json: opt.Json = False,
     quiet: opt.Quiet = False,
 ) -> None:
@@ -179,6 +180,7 @@ def run(
         "distill.assistant": assistant,
         **opt.distilling(scheme, self_teacher, generations, method, kd_weight),
         **opt.runtime(offline, precision, device, track),
+        "report.lang": lang,
         **opt.for_both(epochs=epochs, imgsz=imgsz, batch=batch, from_scratch=from_scratch),
     }
     # With a data set given, --force means a new run; without one, the same run once more.
@@ -194,6 +196,7 @@ def demo(
     config: opt.File = None,
     set_: opt.Assignments = None,
     offline: opt.Offline = None,
+    lang: opt.Lang = None,
     json: opt.Json = False,
     quiet: opt.Quiet = False,
 ) -> None:
@@ -204,7 +207,7 @@ def demo(
     console = open_console(json=json, quiet=quiet)
     folder = RunDir(run)
     source = api.demo_folder(folder)
-    flags = {"data.source": source, "runtime.offline": offline}
+    flags = {"data.source": source, "runtime.offline": offline, "report.lang": lang}
     request = Request(run, None, config, set_, flags, resume, force, fresh=force, preset=api.DEMO_PRESET)
     settings = request.resolve()
     console.note(f"Demo data set: {source}")

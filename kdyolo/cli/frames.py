@@ -31,6 +31,8 @@ _LOOK = {
 """State of a stage -> its mark, its mark in ASCII, and its style."""
 _STUDENT, _CONTROL, _OTHER = "green", "yellow", "cyan"
 _WIDEST, _PLAIN = 100, 80
+_PLOTS = (50, 24)
+"""Least columns and lines of a terminal for plots beside the figures."""
 _SILENT = 600.0
 
 
@@ -42,7 +44,8 @@ def render(frame: Frame, console: Console) -> RenderableType:
     if frame.stages:
         parts += [Columns([_stage(stage, simple) for stage in frame.stages], width=min(25, width - 1)), ""]
     if frame.training is not None:
-        parts += _training(frame.training, width, simple)
+        roomy = not console.is_terminal or (width >= _PLOTS[0] and console.height >= _PLOTS[1])
+        parts += _training(frame.training, width, simple, roomy)
     parts += [_text(line) for line in _endings(frame)]
     return _Narrow(Group(*parts), width)
 
@@ -103,16 +106,16 @@ def _stage(stage: Stage, simple: bool) -> Text:
     return text.append_text(_text(took if stage.state != "waiting" else "", "dim"))
 
 
-def _training(training: Training, width: int, simple: bool) -> list[RenderableType]:
+def _training(training: Training, width: int, simple: bool, roomy: bool) -> list[RenderableType]:
     epochs = training.epochs
     planned = max(epochs.planned or 0, len(epochs.rows), 1)
     parts: list[RenderableType] = [_text(f"{_title(training)}: {_place(training)}", "bold")]
     if not simple:
         full = min(round(_completed(training) / planned * width), width)
         parts.append(Text("━" * full, "green").append("─" * (width - full), "dim"))
-        if len(epochs.rows) > 1:
-            parts.append(_plots(training, planned, width))
     parts += [_text(line) for line in _figures(training)]
+    if not simple and roomy and len(epochs.rows) > 1:
+        parts.append(_plots(training, planned, width))
     return parts
 
 
@@ -150,13 +153,19 @@ def _completed(training: Training) -> float:
 def _figures(training: Training) -> list[str]:
     """What the last epoch gave, how the control stood then, and how long the rest takes."""
     epochs = training.epochs
-    if not epochs.rows or epochs.best is None:
+    if not epochs.rows:
         return ["The first epoch is not over yet."]
-    last, (best, score) = epochs.rows[-1], epochs.best
+    last = epochs.rows[-1]
+    best = (
+        "no epoch has a score" if epochs.best is None else f"best {fraction(epochs.best[1])} in epoch {epochs.best[0]}"
+    )
+    loss = epochs.loss("train")[-1]
     lines = [
-        f"epoch {len(epochs.rows)}: mAP50-95 {_value(last, MAP)}, mAP50 {_value(last, MAP50)}, "
-        f"best {fraction(score)} in epoch {best}, loss {number(epochs.loss('train')[-1], 2)}"
+        f"epoch {len(epochs.rows)}: mAP50-95 {_value(last, MAP)}, mAP50 {_value(last, MAP50)}, {best}, "
+        f"loss {number(loss, 2)}"
     ]
+    if not math.isfinite(loss):
+        lines.append("The loss is no number any more: the training will stop, or has learned nothing.")
     if against := _against(epochs, training.control):
         lines.append(against)
     if training.left:

@@ -263,6 +263,8 @@ MapClasses = Annotated[
 Epochs = Annotated[int | None, typer.Option(rich_help_panel=TRAINING_PANEL, help="Passes over the training images.")]
 Imgsz = Annotated[int | None, typer.Option(rich_help_panel=TRAINING_PANEL, help="Image size in pixels.")]
 Batch = Annotated[int | None, typer.Option(rich_help_panel=TRAINING_PANEL, help="Images a step.")]
+LANG = "Language of the report: en, or pt for Portuguese (Brazil)."
+Lang = Annotated[Literal["en", "pt"] | None, typer.Option("--lang", rich_help_panel=OUTPUT_PANEL, help=LANG)]
 Json = Annotated[bool, typer.Option("--json", rich_help_panel=OUTPUT_PANEL, help="Print one JSON object.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", rich_help_panel=OUTPUT_PANEL, help="Show errors only.")]
 

@@ -53,6 +53,7 @@ def report(
             "--schema", rich_help_panel=opt.OUTPUT_PANEL, help="Print the JSON schema of summary.json and do no more."
         ),
     ] = False,
+    lang: opt.Lang = None,
     json: opt.Json = False,
     quiet: opt.Quiet = False,
 ) -> None:
@@ -71,6 +72,8 @@ def report(
     if len(runs) > 1:
         if pdf:
             raise ConfigError("--pdf prints the report of one run.", "Name one, or leave --pdf out.")
+        if lang not in (None, "en"):
+            raise ConfigError("The leaderboard is written in English only.", "Name one run, or leave --lang out.")
         several(console, runs, out, force=force, skip_unfinished=skip_unfinished)
         return
     if out is not None or force or skip_unfinished:
@@ -78,7 +81,7 @@ def report(
             "--out, --force and --skip-unfinished are for several runs.", "Name more of them, or leave the flag out."
         )
     run = runs[0].absolute()
-    summary = api.build_report(run, pdf=pdf, progress=console)
+    summary = api.build_report(run, lang=lang, pdf=pdf, progress=console)
     folder = run / "report"
     files = {name: str(folder / name) for name in ("report.html", "report.md", "model_card.md", "report.pdf")}
     found = {name: path for name, path in files.items() if Path(path).is_file()}
@@ -97,6 +100,7 @@ def register(app: typer.Typer) -> None:
     shown = (
         "kdyolo report runs/first",
         "kdyolo report runs/first --pdf",
+        "kdyolo report runs/first --lang pt",
         "kdyolo report runs/first runs/second runs/third --out comparison",
         "kdyolo report --schema",
     )

@@ -38,7 +38,7 @@ def plans(console: Console, run: RunDir, planned: Sequence[tuple[RunDir, Sequenc
     def render() -> None:
         for one, steps in planned:
             rows = [(s.stage, s.action, s.reason, duration(_estimate(s))) for s in steps]
-            console.table(f"Plan for {one.root}", ("stage", "action", "why", "last time"), rows, right="3")
+            console.table(f"Plan for {one.root}", ("stage", "action", "why", "will take about"), rows, right="3")
             if consent := [step.stage for step in steps if step.changes]:
                 console.line(f"Work done otherwise would be redone ({', '.join(consent)}): say --resume or --force.")
 

@@ -191,12 +191,13 @@ def compare(
     min_effect: opt.MinEffect = None,
     require: opt.Require = None,
     device: opt.Device = None,
+    lang: opt.Lang = None,
     json: opt.Json = False,
     quiet: opt.Quiet = False,
 ) -> None:
     """Measure teacher, student and control on the test split and build the report."""
     console = open_console(json=json, quiet=quiet)
-    flags = {"runtime.device": device, **opt.proving(min_effect, require)}
+    flags = {"runtime.device": device, "report.lang": lang, **opt.proving(min_effect, require)}
     perform(Request(run, "compare", config, set_, flags, resume, force, dry_run), console)
 
 

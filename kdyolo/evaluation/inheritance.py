@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdyolo.boxes import Detections, Truth, iou_matrix
+from kdyolo.evaluation import sentences
 from kdyolo.evaluation.accuracy import Accuracy
 from kdyolo.evaluation.errors import FOUND_IOU, ErrorSet, ImageErrors, assign, classify_image
 
@@ -92,10 +93,7 @@ class Bias:
     @property
     def sentence(self) -> str:
         """The warning in words."""
-        return (
-            f"{self.name}: the teacher ({self.teacher:.3f}) is worse than the control ({self.control:.3f}), "
-            f"and so is the student ({self.student:.3f}); it may have learned the teacher's weakness."
-        )
+        return sentences.bias(self.name, self.teacher, self.student, self.control)
 
     def to_json(self) -> dict[str, Any]:
         """Everything as plain data."""

@@ -14,7 +14,7 @@ from kdyolo.evaluation.errors import ErrorSet, classify
 from kdyolo.evaluation.gallery import USUAL_CONF
 from kdyolo.evaluation.inheritance import biases, inheritance
 from kdyolo.evaluation.sizes import by_size
-from kdyolo.evaluation.verdicts import judge
+from kdyolo.evaluation.verdicts import judge, of_nothing
 
 PAIRS = (("student", "control"), ("student", "longer"), ("student", "teacher"), ("control", "teacher"))
 """Arms that are set against each other, as far as they are there."""
@@ -46,6 +46,8 @@ def prove(
     drawn = bootstrap(matches, class_names)
     difference = drawn.difference("student", "control")
     verdict = None if difference is None else judge(difference, min_effect, drawn.images, drawn.seeds)
+    if verdict and not any(drawn.estimates[arm]["mAP50_95"] for arm in ("student", "control")):
+        verdict = of_nothing(drawn.seeds)
     errors = {
         arm: classify(truths, each[0], class_names, accuracy[arm].confidence or USUAL_CONF)
         for arm, each in found.items()

@@ -6,14 +6,13 @@ import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from kdyolo.evaluation import sentences
 from kdyolo.evaluation.bootstrap import Interval
 
 Name = Literal["gain", "loss", "no gain", "inconclusive"]
 
 MOST = 100
 """A number of images more than this many times the present one is not worth naming."""
-FEW_SEEDS = 5
-"""Fewer trainings of each model show their spread only roughly."""
 
 
 @dataclass(frozen=True)
@@ -63,10 +62,17 @@ def judge(interval: Interval, min_effect: float, images: int, seeds: int) -> Ver
     growth = _growth(estimate, low, high, effect) if name == "inconclusive" else math.inf
     more_images = math.floor(images * growth) + 1 if growth <= MOST else None
     more_seeds = math.floor(seeds * growth) + 1 if growth <= MOST and seeds > 1 else None
-    words = [_finding(name, min_effect), _range(interval), _covered(seeds)]
-    if name == "inconclusive":
-        words.insert(2, _more(more_images, more_seeds))
-    return Verdict(name, " ".join(words), more_images, more_seeds)
+    words = sentences.verdict(name, interval.to_json(), min_effect, seeds, (more_images, more_seeds))
+    return Verdict(name, words, more_images, more_seeds)
+
+
+def of_nothing(seeds: int) -> Verdict:
+    """That neither of two models finds anything says nothing about what makes the one better than the other.
+
+    Args:
+        seeds: Trainings of each model.
+    """
+    return Verdict("inconclusive", sentences.nothing(seeds))
 
 
 def _name(estimate: float, low: float, high: float, effect: float) -> Name:
@@ -92,39 +98,3 @@ def _growth(estimate: float, low: float, high: float, effect: float) -> float:
     if estimate < effect:
         factors.append((high - estimate) / (effect - estimate))
     return min(factors) ** 2
-
-
-def _finding(name: Name, min_effect: float) -> str:
-    if name == "gain":
-        return "A gain: the difference is above zero beyond the chance of this sample."
-    if name == "loss":
-        return "A loss: the difference is below zero beyond the chance of this sample."
-    if name == "no gain":
-        return f"No gain: an improvement of {min_effect:g} mAP points or more is excluded."
-    return f"Inconclusive: neither a gain nor the absence of a gain of {min_effect:g} mAP points is shown."
-
-
-def _range(interval: Interval) -> str:
-    estimate, low, high = (_points(share) for share in (interval.estimate, interval.low, interval.high))
-    return f"The difference is {estimate} mAP points ({100 * interval.level:g} % interval {low} to {high})."
-
-
-def _points(share: float) -> str:
-    return f"{round(100 * share, 2) + 0.0:+.2f}"
-
-
-def _more(images: int | None, seeds: int | None) -> str:
-    if images is None:
-        return (
-            "The estimate lies so near the boundary that no sensible number of test images would settle it: take the "
-            "two as equal, or choose another smallest difference worth having."
-        )
-    trainings = "" if seeds is None else f" and {seeds} trainings of each model"
-    return f"About {images:,} test images{trainings} would settle it, if the difference stays as it is."
-
-
-def _covered(seeds: int) -> str:
-    if seeds == 1:
-        return "One training each: only the choice of test images is covered, not the spread of trainings."
-    covered = f"{seeds} trainings each: the choice of test images and the spread of trainings are both covered"
-    return covered + (", the latter roughly, for they are few." if seeds < FEW_SEEDS else ".")

@@ -82,7 +82,7 @@ def read_epochs(folder: Path) -> Epochs | None:
         return None
     rows = _rows(table)
     planned: int | None = None
-    with contextlib.suppress(ConfigError, KeyError, TypeError, ValueError):
+    with contextlib.suppress(ConfigError, KeyError, TypeError, ValueError, OverflowError):
         planned = int(load_mapping(settings)["epochs"])
     return Epochs(folder, tuple(rows), planned, modified(table) if rows else None, began[0])
 
@@ -124,11 +124,10 @@ def _rows(table: Path) -> list[dict[str, float]]:
     except OSError:
         return []
     whole = text[: text.rfind("\n") + 1]
-    lines = list(csv.reader(whole.splitlines(), skipinitialspace=True))
+    lines = csv.reader(whole.splitlines(), skipinitialspace=True)
     rows: list[dict[str, float]] = []
-    for line in lines[1:]:
-        try:
-            rows.append({name.strip(): float(cell) for name, cell in zip(lines[0], line, strict=True)})
-        except ValueError:
-            break
+    with contextlib.suppress(ValueError, csv.Error):
+        head = next(lines, [])
+        for line in lines:
+            rows.append({name.strip(): float(cell) for name, cell in zip(head, line, strict=True)})
     return rows

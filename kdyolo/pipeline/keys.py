@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from kdyolo.config import Config, stable_hash
@@ -24,11 +24,14 @@ class Identity:
         settings: Its part of the settings.
         inputs: Name -> fingerprint of files from outside, and ``stage:<name>`` -> hash of a needed stage's outputs.
         versions: Package -> version.
+        defaults: Its part of the default settings. A record that lacks one of them is of an earlier version, which
+            did not know it yet.
     """
 
     settings: dict[str, Any]
     inputs: dict[str, str]
     versions: dict[str, str]
+    defaults: dict[str, Any] = field(default_factory=dict)
 
     @property
     def key(self) -> str:
@@ -44,8 +47,8 @@ def identify(run: RunDir, config: Config, stage: Stage, fingerprints: Mapping[st
         if record is not None and record.status == "done":
             inputs[_STAGE_PREFIX + need] = stable_hash(record.outputs)
     # Through JSON and back, as a record goes: else a tuple would differ from the list that was read.
-    settings = json.loads(json.dumps(stage.settings(config), default=str))
-    return Identity(settings, inputs, {name: package_version(name) for name in stage.versions})
+    settings, defaults = (json.loads(json.dumps(stage.settings(c), default=str)) for c in (config, Config()))
+    return Identity(settings, inputs, {name: package_version(name) for name in stage.versions}, defaults)
 
 
 def recorded_fingerprints(record: StageRecord) -> dict[str, str]:
@@ -56,8 +59,11 @@ def recorded_fingerprints(record: StageRecord) -> dict[str, str]:
 def differences(record: StageRecord, now: Identity, ignore_needs: frozenset[str] = frozenset()) -> list[str]:
     """One phrase for everything that is not as the record says; `ignore_needs` are stages about to run themselves."""
     ignored = {_STAGE_PREFIX + name for name in ignore_needs}
+    then, defaults = _flat(record.settings), _flat(now.defaults)
     phrases = [
-        f"setting {k}: {_show(a)} -> {_show(b)}" for k, a, b in _compare(_flat(record.settings), _flat(now.settings))
+        f"setting {k}: {_show(a)} -> {_show(b)}"
+        for k, a, b in _compare(then, _flat(now.settings))
+        if k in then or k not in defaults or b != defaults[k]
     ]
     for name, _, _ in _compare(record.inputs, now.inputs):
         if name in ignored:

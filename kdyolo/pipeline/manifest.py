@@ -12,6 +12,7 @@ from typing import Any
 
 from kdyolo.config import Config, stable_hash
 from kdyolo.engine.environment import processor_name
+from kdyolo.language import Lang
 from kdyolo.pipeline.keys import package_version
 from kdyolo.stages.base import Stage
 from kdyolo.storage import RunDir, StageRecord, write_json
@@ -29,7 +30,7 @@ def write_manifest(run: RunDir, config: Config, stages: Sequence[Stage], report:
         report: Files of a report built from exactly these records; without them an earlier entry is kept.
     """
     records = {stage.name: record for stage in stages if (record := run.record(stage.name))}
-    built = {"of": _state(run, stages), "files": run.hash_outputs(report)} if report else _read(run).get("report", {})
+    built = _built(run, stages, report, config.report.lang) if report else _read(run).get("report", {})
     data = {
         "kdyolo": package_version("kdyolo"),
         "packages": {name: package_version(name) for name in PACKAGES},
@@ -46,15 +47,15 @@ def write_manifest(run: RunDir, config: Config, stages: Sequence[Stage], report:
     write_json(run.manifest, data)
 
 
-def record_report(run: RunDir, stages: Sequence[Stage], report: Sequence[Path]) -> None:
+def record_report(run: RunDir, stages: Sequence[Stage], report: Sequence[Path], lang: Lang = "en") -> None:
     """Say in the manifest that a report was built from the records as they are; what made the run stays as it is."""
-    write_json(run.manifest, {**_read(run), "report": {"of": _state(run, stages), "files": run.hash_outputs(report)}})
+    write_json(run.manifest, {**_read(run), "report": _built(run, stages, report, lang)})
 
 
-def report_is_current(run: RunDir, stages: Sequence[Stage]) -> bool:
-    """Whether the report was built from the records as they are, and nobody has changed it since."""
+def report_is_current(run: RunDir, stages: Sequence[Stage], lang: Lang = "en") -> bool:
+    """Whether the report was built in `lang` from the records as they are, and nobody has changed it since."""
     report = _read(run).get("report")
-    if not isinstance(report, dict) or report.get("of") != _state(run, stages):
+    if not isinstance(report, dict) or report.get("of") != _state(run, stages) or report.get("lang", "en") != lang:
         return False
     files = report.get("files")
     if not isinstance(files, dict) or not files:
@@ -62,6 +63,10 @@ def report_is_current(run: RunDir, stages: Sequence[Stage]) -> bool:
     with contextlib.suppress(OSError):
         return run.hash_outputs(run.root / name for name in files) == files
     return False
+
+
+def _built(run: RunDir, stages: Sequence[Stage], report: Sequence[Path], lang: Lang) -> dict[str, Any]:
+    return {"of": _state(run, stages), "lang": lang, "files": run.hash_outputs(report)}
 
 
 def git_commit() -> str | None:

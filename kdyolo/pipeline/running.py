@@ -114,7 +114,7 @@ class _Work:
         last = "compare"
         record = self.run.record(last)
         finished = self.only in (None, last) and record is not None and record.status == "done"
-        return finished and not report_is_current(self.run, self.stages)
+        return finished and not report_is_current(self.run, self.stages, self.config.report.lang)
 
     def go(self, *, resume: bool) -> Outcome:
         steps = self.plan()
@@ -200,7 +200,7 @@ class _Work:
         from kdyolo.report.build import build
 
         with self.translated("report"):
-            files = build(self.run)
+            files = build(self.run, self.config.report.lang)
             write_manifest(self.run, self.config, self.stages, report=files)
 
     def next_sequence(self) -> int:

@@ -123,7 +123,7 @@ def _left(one: _Chain, name: str, chains: Sequence[_Chain], now: float, *, in_us
         # What nobody works on gets no nearer to its end.
         left = begun[-1].left(now if in_use else begun[-1].changed or now)
         return (left or 0.0) + max(_trainings_of(one.config, name) - len(begun), 0) * one_of_them
-    if name not in _ALIKE or one.config.distill.scheme != "labels":
+    if name not in _ALIKE or one.config.distill.scheme not in ("labels", "cached"):
         return None
     for other, like in [(one, _ALIKE[name]), *((c, n) for c in chains for n in (name, _ALIKE[name]) if c is not one)]:
         if other.config.student == one.config.student and (total := _total(other, like, now)) is not None:

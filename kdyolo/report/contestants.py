@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from kdyolo.boxes import Truth
-from kdyolo.config import Config, load_config, stable_hash
+from kdyolo.config import Config, load_config
 from kdyolo.datasets.view import View, load_view
 from kdyolo.errors import ConfigError, DatasetError, KdyoloError
 from kdyolo.evaluation.across_runs import fingerprint_of_test
@@ -18,6 +17,7 @@ from kdyolo.evaluation.bootstrap import keyed_matches
 from kdyolo.evaluation.matching import ImageMatches
 from kdyolo.evaluation.predictions import read_predictions
 from kdyolo.evaluation.splits import truths
+from kdyolo.report.current import require_current
 from kdyolo.report.load import Arm, Inputs, clean, load
 from kdyolo.stages.base import Stage
 from kdyolo.storage import RunDir
@@ -151,35 +151,6 @@ def _read(run: RunDir, name: str, stages: Sequence[Stage]) -> Contestant:
     config, inputs = load_config(run.config), load(run)
     if "student" not in inputs.arms:
         raise DatasetError(f"{run.root} has no student.", f"Bring it up to date: `kdyolo run --run {run.shown}`.")
-    _require_current(run, config, stages)
+    require_current(run, config, stages)
     view = load_view(run.stage("split"))
     return Contestant(name, run, inputs, config, view, fingerprint_of_test(view))
-
-
-def _require_current(run: RunDir, config: Config, stages: Sequence[Stage]) -> None:
-    """Make sure that the comparison is of the models and settings that the run has now.
-
-    Raises:
-        DatasetError: A stage or a setting was changed since.
-    """
-    inputs = run.require("compare").inputs
-    for stage in stages:
-        record = run.record(stage.name)
-        if record is None:
-            continue
-        made = stable_hash(record.outputs)
-        # The chain of an assistant has settings of its own, made from those of the run.
-        asked = {} if config.distill.assistant else json.loads(json.dumps(stage.settings(config), default=str))
-        intact = record.status == "done" and inputs.get(f"stage:{stage.name}", made) == made
-        if not intact or _contradict(asked, record.settings):
-            raise DatasetError(
-                f"'{stage.name}' of {run.root} was changed after its models were compared.",
-                f"Bring it up to date: `kdyolo run --run {run.shown} --resume`.",
-            )
-
-
-def _contradict(now: Any, then: Any) -> bool:
-    """Whether a setting that both have differs; those that one version of kdyolo had and another has not are passed."""
-    if isinstance(now, Mapping) and isinstance(then, Mapping):
-        return any(_contradict(now[key], then[key]) for key in now.keys() & then.keys())
-    return bool(now != then)

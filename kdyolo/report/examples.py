@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdyolo.boxes import iou_matrix
+from kdyolo.language import ENGLISH, Language
 from kdyolo.report.load import Box, Example, Inputs
 from kdyolo.report.numbers import shorten
 
@@ -88,7 +89,7 @@ class Picture:
     boxes: int | None
 
 
-def pictures(inputs: Inputs) -> list[Picture]:
+def pictures(inputs: Inputs, language: Language = ENGLISH) -> list[Picture]:
     """All examples that can be read; a path that leads out of the split folder is left out."""
     colours = {name: PALETTE[i % len(PALETTE)] for i, name in enumerate(inputs.results.classes)}
     thresholds = {name: arm.confidence for name, arm in inputs.arms.items()}
@@ -99,7 +100,7 @@ def pictures(inputs: Inputs) -> list[Picture]:
         if image is not None:
             is_new = example.path not in anchors
             anchor = anchors.setdefault(example.path, f"image-{len(anchors) + 1}")
-            found.append(_picture(example, image, anchor, is_new, colours, thresholds))
+            found.append(_picture(example, image, anchor, is_new, colours, thresholds, language))
     return found
 
 
@@ -130,21 +131,29 @@ def _picture(
     is_new: bool,
     colours: dict[str, str],
     thresholds: dict[str, float | None],
+    language: Language,
 ) -> Picture:
     height, width = image.shape[:2]
     scale = min(1.0, MAX_SIDE / max(height, width))
     size = max(1, round(width * scale)), max(1, round(height * scale))
     small = cv2.resize(image, size, interpolation=cv2.INTER_AREA) if scale < 1 else image
     views: list[tuple[str, str, list[tuple[Box, str]]]] = [
-        ("truth", f"{len(example.truth)} labelled", [(box, "") for box in example.truth])
+        (
+            "truth",
+            language.ngettext(
+                "%(number)s labelled", "%(number)s labelled", len(example.truth), number=len(example.truth)
+            ),
+            [(box, "") for box in example.truth],
+        )
     ]
     for name, threshold in thresholds.items():
         # Boxes go down to the lowest score that counts for mAP; drawn is what the model would be used with.
         boxes = [b for b in example.arms.get(name, []) if b.score is None or b.score >= (threshold or 0)]
         boxes.sort(key=lambda box: -(box.score or 0))
-        views.append((name, *_judged(example.truth, boxes)))
+        views.append((name, *_judged(example.truth, boxes, language)))
     most = max(len(boxes) for _, _, boxes in views)
-    pen = _Pen(scale, size[0], round(max(size) / (24 if most <= 6 else 30 if most <= 12 else 36)), colours)
+    font = round(max(size) / (24 if most <= 6 else 30 if most <= 12 else 36))
+    pen = _Pen(scale, size[0], font, colours, language)
     panels = [
         Panel(
             title,
@@ -163,7 +172,7 @@ def _jpeg(image: NDArray[Any]) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(encoded.tobytes()).decode("ascii")
 
 
-def _judged(truth: list[Box], boxes: list[Box]) -> tuple[str, list[tuple[Box, str]]]:
+def _judged(truth: list[Box], boxes: list[Box], language: Language) -> tuple[str, list[tuple[Box, str]]]:
     """How an arm did, in words, and its boxes (best score first) with their kinds, then what it missed.
 
     A box is an alarm where it matches no free truth box of its class at IoU 0.5.
@@ -177,7 +186,14 @@ def _judged(truth: list[Box], boxes: list[Box]) -> tuple[str, list[tuple[Box, st
             taken.add(max(free, key=lambda j: iou[i, j]))
         else:
             alarms.add(i)
-    words = f"{len(taken)} of {len(truth)} found, {len(alarms)} false alarm{'' if len(alarms) == 1 else 's'}"
+    words = language.ngettext(
+        "%(found)s of %(truth)s found, %(alarms)s false alarm",
+        "%(found)s of %(truth)s found, %(alarms)s false alarms",
+        len(alarms),
+        found=len(taken),
+        truth=len(truth),
+        alarms=len(alarms),
+    )
     shown = [(box, "alarm" if i in alarms else "") for i, box in enumerate(boxes)]
     return words, shown + [(box, "missed") for j, box in enumerate(truth) if j not in taken]
 
@@ -215,10 +231,12 @@ class _Pen:
     width: int
     font: int
     colours: dict[str, str]
+    language: Language
 
     def shape(self, box: Box, kind: str) -> Shape:
         x1, y1, x2, y2 = (round(value * self.scale, 1) for value in box.xyxy)
-        label = shorten(box.name, 18) + ("" if box.score is None else f" {box.score:.2f}") if kind != "missed" else ""
+        score = "" if box.score is None else " " + self.language.digits(f"{box.score:.2f}")
+        label = "" if kind == "missed" else shorten(box.name, 18) + score
         # What would leave the image on the right ends at its border.
         at_end = x1 + _LETTER * self.font * len(label) > self.width
         return Shape(

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from kdyolo.language import ENGLISH, Language
 from kdyolo.report import numbers
+from kdyolo.report.pages import filters
 
 _LONGEST_CELL = 160
 _MOST_ROWS = 100
@@ -26,6 +29,15 @@ class Ready(str):
     """Markdown made by this package, whose texts are escaped already."""
 
     __slots__ = ()
+
+
+class _Message(Ready):
+    """A sentence of this package, into which texts from outside are put escaped."""
+
+    __slots__ = ()
+
+    def __mod__(self, values: Any) -> Ready:
+        return Ready(str.__mod__(self, {k: v if isinstance(v, Ready) else escape(str(v)) for k, v in values.items()}))
 
 
 def escape(text: str) -> Ready:
@@ -50,7 +62,13 @@ def _escape(match: re.Match[str]) -> str:
     return f"&#{ord(text)};{_APART}" if text == "#" else f"{text}{_APART}"
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[Any]], texts: int = 1, file: str = "") -> Ready:
+def table(
+    head: Sequence[str],
+    rows: Sequence[Sequence[Any]],
+    texts: int = 1,
+    file: str = "",
+    language: Language = ENGLISH,
+) -> Ready:
     """A table of which the first `texts` columns stand left and the others right; very long ones end early.
 
     Args:
@@ -58,22 +76,27 @@ def table(head: Sequence[str], rows: Sequence[Sequence[Any]], texts: int = 1, fi
         rows: As many cells each; None is n/a.
         texts: Number of columns of text.
         file: Where the rest stands, named if there is one.
+        language: Of numbers and of what says that there are more rows.
     """
-    lines = [_line(head), _line([Ready("---" if i < texts else "---:") for i in range(len(head))])]
-    lines += [_line(row) for row in rows[:_MOST_ROWS]]
+    lines = [_line(head, language), _line([Ready("---" if i < texts else "---:") for i in range(len(head))], language)]
+    lines += [_line(row, language) for row in rows[:_MOST_ROWS]]
     if left := len(rows) - _MOST_ROWS if len(rows) > _MOST_ROWS else 0:
-        lines += ["", f"{left} more{f' in `{file}`' if file else ''}."]
+        say = language.gettext
+        lines += [
+            "",
+            say("%(left)s more in `%(file)s`.", left=left, file=file) if file else say("%(left)s more.", left=left),
+        ]
     return Ready("\n".join(lines))
 
 
-def _line(cells: Sequence[Any]) -> str:
-    return f"| {' | '.join(map(_cell, cells))} |"
+def _line(cells: Sequence[Any], language: Language) -> str:
+    return f"| {' | '.join(_cell(cell, language) for cell in cells)} |"
 
 
-def _cell(value: Any) -> str:
+def _cell(value: Any, language: Language) -> str:
     if isinstance(value, Ready):
         return value
-    return escape(numbers.shorten(numbers.plain(value).strip(), _LONGEST_CELL))
+    return escape(numbers.shorten(numbers.plain(value, language).strip(), _LONGEST_CELL))
 
 
 def code(text: str, language: str = "") -> Ready:
@@ -82,7 +105,7 @@ def code(text: str, language: str = "") -> Ready:
     return Ready(f"{fence}{language}\n{text}\n{fence}")
 
 
-def render(template: str, context: dict[str, Any]) -> str:
+def render(template: str, context: dict[str, Any], language: Language = ENGLISH) -> str:
     """A template of this package filled in; whatever it puts out is escaped, but `Ready` texts."""
     made = Environment(
         loader=PackageLoader("kdyolo.report"),
@@ -91,10 +114,16 @@ def render(template: str, context: dict[str, Any]) -> str:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        extensions=["jinja2.ext.i18n"],
     )
-    for name in ("number", "fraction", "percent", "points", "ratio", "millions", "duration", "plain", "shorten"):
-        made.filters[name] = getattr(numbers, name)
+    said = language.translations
+    made.install_gettext_callables(  # type: ignore[attr-defined]
+        lambda message: _Message(said.gettext(message)),
+        lambda one, several, number: _Message(said.ngettext(one, several, number)),
+        newstyle=True,
+    )
+    made.filters |= filters(language)
     made.filters["code"] = code
-    made.globals["table"] = table
+    made.globals["table"] = partial(table, language=language)
     text = made.get_template(template).render(context)
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"

@@ -16,14 +16,16 @@ from kdyolo.report.contestants import MACHINE, MEASURE, Contestant, LeftOut, gat
 from kdyolo.report.load import FOLDERS, Arm
 from kdyolo.report.ranking import Row, Table, rank
 from kdyolo.stages.base import Stage
-from kdyolo.storage import free_name, storage_fault, write_json, write_text
+from kdyolo.storage import RunDir, free_name, storage_fault, write_json, write_text
 
 KIND = "kdyolo leaderboard"
 
 
 def default_folder(paths: Sequence[Path]) -> Path:
-    """Where a comparison of runs goes if nobody says otherwise: ``comparison`` beside the first of them."""
-    return paths[0].absolute().parent / "comparison"
+    """Where a comparison of runs goes if nobody says otherwise: ``comparison`` beside the first one."""
+    first = paths[0].absolute()
+    whole = first.parents[1] if first.parent == RunDir(first.parents[1]).budgets else first
+    return whole.parent / "comparison"
 
 
 def build(
@@ -56,11 +58,12 @@ def build(
     contestants, left_out = gather(paths, stages)
     if left_out and not (skip_unfinished and contestants):
         raise _refusal(left_out, len(contestants))
+    _require_outside(out, paths)
+    tables = rank(contestants, progress)
+    data = as_data(tables, left_out, out)
     _make_room(out, force, progress)
     for run in left_out:
         progress.warn(f"{run.name} is left out: {run.message} {run.hint}")
-    tables = rank(contestants, progress)
-    data = as_data(tables, left_out, out)
     for warning in data["warnings"]:
         progress.warn(warning)
     write_text(out / "leaderboard.html", leaderboard_page.page(data, tables))
@@ -76,6 +79,23 @@ def _refusal(left_out: Sequence[LeftOut], shown: int) -> DatasetError:
     if shown:
         hint += "\n--skip-unfinished shows the others."
     return DatasetError("\n".join(f"{run.name}: {run.message}" for run in left_out), hint)
+
+
+def _require_outside(out: Path, paths: Sequence[Path]) -> None:
+    """Make sure that no run is moved aside or written into.
+
+    Raises:
+        RunExistsError: The folder is, holds or lies in a run.
+    """
+    target = out.resolve()
+    near = [path for path in (p.resolve() for p in paths) if path.is_relative_to(target) or target.is_relative_to(path)]
+    near += [folder for folder in (target, *target.parents) if RunDir(folder).config.is_file()]
+    if target.is_dir():
+        near += [config.parent for depth in ("*", "*/*") for config in target.glob(f"{depth}/config.yaml")]
+    if near:
+        raise RunExistsError(
+            f"{out} holds a run or lies in one: {near[0]}.", "Give --out a folder of its own; it may be a new one."
+        )
 
 
 def _make_room(out: Path, force: bool, progress: Progress) -> None:

@@ -18,6 +18,7 @@ from kdyolo.storage import RunDir, StageRecord, sha256_file
 STAGES = ("split", "teacher", "pseudo", "student", "baseline", "longer", "compare")
 FOLDERS = {"teacher": "teacher", "student": "student", "control": "baseline", "longer": "longer"}
 """Arm -> the stage that trained it, in the order arms are shown."""
+_ALWAYS = ("teacher", "student", "control")
 
 # Control characters drive terminals; bidirectional ones make text read as what it is not.
 _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ufeff]+")
@@ -132,6 +133,7 @@ class Results(_Part):
     same_start: bool | None = None
     versions: Annotated[dict[str, Any], BeforeValidator(_part)] = {}
     warnings: Annotated[list[str], BeforeValidator(_rows)] = []
+    warning_facts: Annotated[list[dict[str, Any]], BeforeValidator(_rows)] = []
 
 
 class Box(_Part):
@@ -206,7 +208,10 @@ def load(run: RunDir) -> Inputs:
         examples = [Example.model_validate({**clean(row), "path": row["image"]}) for row in raw]
     except (ValidationError, KeyError, TypeError) as error:
         raise DatasetError(f"The comparison in {folder} cannot be read.", "Run `kdyolo compare` again.") from error
-    records = {name: record for name in STAGES if (record := run.record(name)) is not None}
+    if not results.arms:
+        raise DatasetError(f"The comparison in {folder} holds no model.", "Run `kdyolo compare` again.")
+    gone = {arm for arm in FOLDERS if arm not in results.arms and arm not in _ALWAYS}
+    records = {name: record for name in STAGES if name not in gone and (record := run.record(name))}
     manifest = clean(_read_json(run.manifest, {}))
     if isinstance(manifest, dict):
         manifest.pop("report", None)  # describes the report before this one
@@ -214,7 +219,11 @@ def load(run: RunDir) -> Inputs:
         name=clean(run.root.name),
         results=results,
         examples=examples,
-        epochs={arm: table for arm, stage in FOLDERS.items() if len(table := _read_epochs(run.stage(stage)))},
+        epochs={
+            arm: table
+            for arm, stage in FOLDERS.items()
+            if arm not in gone and len(table := _read_epochs(run.stage(stage)))
+        },
         records={name: record.model_copy(update={"facts": clean(record.facts)}) for name, record in records.items()},
         config="\n".join(clean(line) for line in _read_text(run.config).splitlines()),
         manifest=manifest if isinstance(manifest, dict) else {},

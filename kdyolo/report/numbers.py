@@ -4,45 +4,53 @@ from __future__ import annotations
 
 from typing import Any
 
-NA = "n/a"
+from kdyolo.language import ENGLISH, Language, mark
+
+NA = mark("n/a")
+_WORDS = {True: mark("yes"), False: mark("no"), None: mark("none")}
 
 
-def number(value: float | None, decimals: int = 0) -> str:
+def number(value: float | None, decimals: int = 0, language: Language = ENGLISH) -> str:
     """Fixed decimals, commas between thousands: ``1,392.4``."""
-    return NA if value is None or value != value else f"{value:,.{decimals}f}"
+    return language.word(NA) if value is None or value != value else language.digits(f"{value:,.{decimals}f}")
 
 
-def fraction(value: float | None) -> str:
+def fraction(value: float | None, language: Language = ENGLISH) -> str:
     """A score in [0, 1] with three decimals, the precision at which two models are told apart."""
-    return number(value, 3)
+    return number(value, 3, language)
 
 
-def percent(value: float | None) -> str:
+def percent(value: float | None, language: Language = ENGLISH) -> str:
     """A share as a whole percentage: ``93 %``."""
-    return NA if value is None else f"{number(100 * value)} %"
+    return language.word(NA) if value is None else f"{number(100 * value, 0, language)} %"
 
 
-def points(value: float | None) -> str:
+def points(value: float | None, language: Language = ENGLISH) -> str:
     """A score in [0, 1] in points of a hundred: ``41.2``."""
-    return NA if value is None else number(100 * value, 1)
+    return language.word(NA) if value is None else number(100 * value, 1, language)
 
 
-def ratio(value: float | None) -> str:
+def signed(value: float, decimals: int = 2, language: Language = ENGLISH) -> str:
+    """A difference with its sign, never a negative zero: ``+0.50``."""
+    return language.digits(f"{round(value, decimals) + 0.0:+.{decimals}f}")
+
+
+def ratio(value: float | None, language: Language = ENGLISH) -> str:
     """How many times as much: ``7.4×``, ``38×``."""
-    return NA if value is None else f"{number(value, 1 if value < 9.95 else 0)}×"
+    return language.word(NA) if value is None else f"{number(value, 1 if value < 9.95 else 0, language)}×"
 
 
-def millions(value: float | None) -> str:
+def millions(value: float | None, language: Language = ENGLISH) -> str:
     """A count in millions: ``2.5 M``."""
-    return NA if value is None else f"{number(value / 1e6, 1)} M"
+    return language.word(NA) if value is None else f"{number(value / 1e6, 1, language)} M"
 
 
-def duration(seconds: float | None) -> str:
+def duration(seconds: float | None, language: Language = ENGLISH) -> str:
     """Seconds in the two largest units: ``1 h 47 min``, ``5 min 2 s``, ``42 s``."""
     if seconds is None or seconds != seconds:
-        return NA
+        return language.word(NA)
     if seconds < 10:
-        return f"{seconds:.1f} s"
+        return language.digits(f"{seconds:.1f} s")
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"
@@ -52,20 +60,23 @@ def duration(seconds: float | None) -> str:
     return f"{minutes // 60} h {minutes % 60} min"
 
 
-def plain(value: Any) -> str:
+def plain(value: Any, language: Language = ENGLISH) -> str:
     """Any fact as short text: whole numbers with commas, others with four digits, lists joined."""
     if value is None:
-        return NA
+        return language.word(NA)
     if isinstance(value, bool):
-        return "yes" if value else "no"
+        return language.word(_WORDS[value])
     if isinstance(value, int):
-        return number(value)
+        return number(value, 0, language)
     if isinstance(value, float):
-        return NA if value != value else f"{value:,.4g}" if abs(value) < 1000 else number(value)
+        if value != value or abs(value) >= 1000:
+            return number(value, 0, language)
+        return language.digits(f"{value:,.4g}")
+    none = language.word(_WORDS[None])
     if isinstance(value, list | tuple):
-        return ", ".join(plain(item) for item in value) or "none"
+        return ", ".join(plain(item, language) for item in value) or none
     if isinstance(value, dict):
-        return ", ".join(f"{key} {plain(item)}" for key, item in value.items()) or "none"
+        return ", ".join(f"{key} {plain(item, language)}" for key, item in value.items()) or none
     return str(value)
 
 

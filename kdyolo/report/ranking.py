@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from kdyolo.config import stable_hash
@@ -25,7 +25,7 @@ _SAME_SPEED = 1.25
 # What another seed, place or machine changes and what only says how a run was worked on: no setting of its own.
 _NOT_OF_THE_METHOD = (
     *("seed", "more_seeds", "label_budgets", "equal_compute", "data.source", "data.allow_outside", "audit.cache"),
-    *("compare.require", "compare.examples", "compare.timed_images", "compare.warmup_images"),
+    *("report.lang", "compare.require", "compare.examples", "compare.timed_images", "compare.warmup_images"),
     *("runtime.device", "runtime.threads", "runtime.workers", "runtime.offline", "runtime.track"),
 )
 
@@ -124,10 +124,16 @@ def _table(contestants: Sequence[Contestant], progress: Progress) -> Table:
     folded = [(runs, scores(runs)) for runs in fold(contestants)]
     folded.sort(key=lambda pair: (-pair[1]["student"].mean if "student" in pair[1] else 1.0, pair[0][0].name))
     best = folded[0][0]
-    rows = []
+    rows: list[Row] = []
+    first: dict[tuple[str | None, ...], Row] = {}
     progress.start("intervals", len(folded))
     for place, (runs, found) in enumerate(folded, 1):
-        rows.append(_row(place, runs, found, best))
+        weights = tuple(run.arms["student"].sha256 for run in runs)
+        if (same := first.get(weights)) is not None and None not in weights:
+            rows.append(replace(same, runs=tuple(runs), note=f"the very student of {same.name}"))
+        else:
+            rows.append(_row(place, runs, found, best))
+            first[weights] = rows[-1]
         progress.update(place)
     progress.finish()
     return Table(tuple(rows), speed_differs(contestants), differing_settings(rows))

@@ -13,7 +13,7 @@ from pydantic import Field, ValidationError
 
 import kdyolo
 from kdyolo.errors import DatasetError
-from kdyolo.report import proof, verdict
+from kdyolo.report import cautions, proof, verdict
 from kdyolo.report.load import Arm, Inputs
 from kdyolo.report.summary_parts import Amount, ArmSummary, Count, Headline, Made, Part, Proof, VerdictName
 
@@ -59,7 +59,7 @@ def summary(inputs: Inputs) -> dict[str, Any]:
             verdict=verdict.verdict(results),
             verdict_name=results.verdict.get("name"),
             headline=[Headline.model_validate(figure) for figure in verdict.headline(results)],
-            warnings=verdict.warnings(results),
+            warnings=cautions.warnings(results),
             arms={name: _arm(arm) for name, arm in inputs.arms.items()},
             student_keeps=results.student_keeps,
             speed_up=verdict.speed_up(results),

@@ -189,7 +189,7 @@ class Proof(Part):
     resamples: Count | None = Field(description="Bootstrap resamples.")
     trainings: Count | None = Field(description="Most trainings that any arm has.")
     min_effect_points: Amount | None = Field(
-        description="Smallest gain worth having, mAP50-95 points, as set before the run."
+        description="Smallest gain worth having, mAP50-95 points, as set when the arms were compared."
     )
     rare_classes: list[str] = Field(description="Classes with too few truth boxes to say much about.")
     pairs: list[Pair] = Field(description="Arms set against each other.")

@@ -14,8 +14,12 @@ from typing import Any, NamedTuple
 
 import matplotlib
 from jinja2.utils import htmlsafe_json_dumps
+from markupsafe import escape
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.ticker import ScalarFormatter
+
+from kdyolo.language import ENGLISH, Language
 
 # matplotlib knows no CSS variables: it draws in these colours, and they are replaced in the SVG text.
 INK, LINE = "#010203", "#040506"
@@ -69,13 +73,19 @@ class Line(NamedTuple):
     spans: Sequence[tuple[float, float]] | None = None
 
 
-def draw_svg(title: str, inches: tuple[float, float], draw: Callable[[Any], Sequence[Line]]) -> str:
+def draw_svg(
+    title: str,
+    inches: tuple[float, float],
+    draw: Callable[[Any], Sequence[Line]],
+    language: Language = ENGLISH,
+) -> str:
     """Draw on axes and return the ``<svg>`` element; the same input gives the same text, byte for byte.
 
     Args:
         title: Of the plot, and its name for those who cannot see it.
         inches: Width and height.
         draw: Draws on axes and returns what can be read off them.
+        language: Of the numbers along the axes.
     """
     with matplotlib.rc_context(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the browser has the letters that matplotlib's font lacks
@@ -85,11 +95,31 @@ def draw_svg(title: str, inches: tuple[float, float], draw: Callable[[Any], Sequ
         axes = figure.add_subplot()
         axes.set_title(title)
         lines = draw(axes)
+        if language != ENGLISH:
+            _translate_ticks(axes, language)
         text = io.StringIO()
         metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
         FigureCanvasSVG(figure).print_svg(text, metadata=metadata)
         values = [found for line in lines if (found := _located(axes, _DPI * inches[1], line))["points"]]
     return _inline(text.getvalue(), title, htmlsafe_json_dumps(values, separators=(",", ":"), ensure_ascii=False))
+
+
+class _Ticks(ScalarFormatter):
+    """Numbers along an axis with the marks of a language."""
+
+    def __init__(self, language: Language) -> None:
+        super().__init__()
+        self._language = language
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        return self._language.digits(super().__call__(x, pos))
+
+
+def _translate_ticks(axes: Any, language: Language) -> None:
+    """Numbers that matplotlib itself writes along the axes, in a language."""
+    for axis in (axes.xaxis, axes.yaxis):
+        if type(axis.get_major_formatter()) is ScalarFormatter:
+            axis.set_major_formatter(_Ticks(language))
 
 
 def _located(axes: Any, height: float, line: Line) -> dict[str, Any]:
@@ -115,7 +145,10 @@ def _inline(document: str, title: str, values: str) -> str:
     prefix = re.sub(r"\W+", "-", title.lower())
     svg = re.sub(r'( id="|url\(#|href="#)', rf"\g<1>{prefix}-", svg)
     svg = re.sub(
-        r'<svg [^>]*?viewBox="([^"]+)"[^>]*>', rf'<svg viewBox="\1" role="img" aria-label="{title}">', svg, count=1
+        r'<svg [^>]*?viewBox="([^"]+)"[^>]*>',
+        rf'<svg viewBox="\1" role="img" aria-label="{escape(title)}">',
+        svg,
+        count=1,
     )
     # Last, for a value may read like what is replaced above.
     return svg.replace("xlink:href", "href").replace("<svg ", f"<svg data-values='{values}' ", 1)

@@ -7,24 +7,25 @@ from typing import Any
 
 import pandas as pd
 
+from kdyolo.language import mark
 from kdyolo.report.load import Arm, Inputs
 from kdyolo.report.numbers import NA
 from kdyolo.storage import write_text
 from kdyolo.text import neutralise
 
 EPOCH_COLUMNS = {
-    "epoch": "epoch",
-    "time": "time (s)",
-    "train/box_loss": "box loss",
-    "train/cls_loss": "cls loss",
-    "train/dfl_loss": "DFL loss",
-    "metrics/precision(B)": "precision",
-    "metrics/recall(B)": "recall",
-    "metrics/mAP50(B)": "mAP50",
-    "metrics/mAP50-95(B)": "mAP50-95",
-    "val/box_loss": "val box loss",
-    "val/cls_loss": "val cls loss",
-    "val/dfl_loss": "val DFL loss",
+    "epoch": mark("epoch"),
+    "time": mark("time (s)"),
+    "train/box_loss": mark("box loss"),
+    "train/cls_loss": mark("cls loss"),
+    "train/dfl_loss": mark("DFL loss"),
+    "metrics/precision(B)": mark("precision"),
+    "metrics/recall(B)": mark("recall"),
+    "metrics/mAP50(B)": mark("mAP50"),
+    "metrics/mAP50-95(B)": mark("mAP50-95"),
+    "val/box_loss": mark("val box loss"),
+    "val/cls_loss": mark("val cls loss"),
+    "val/dfl_loss": mark("val DFL loss"),
 }
 """ultralytics' name of a column -> its name in the epoch table."""
 

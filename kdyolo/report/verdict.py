@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from kdyolo.evaluation import sentences
+from kdyolo.language import ENGLISH, Language, mark
+from kdyolo.report.arms import name as arm_name
 from kdyolo.report.load import Arm, Results
 from kdyolo.report.numbers import NA, duration, number, percent, points, ratio
-from kdyolo.report.proof import class_intervals, difference, kept, rare_classes
+from kdyolo.report.proof import kept, student_against_control
 
-_NOTHING = 0.005
-_FEW_IMAGES = 30
+_SPLITS = {"train": mark("train"), "val": mark("val"), "test": mark("test")}
 
 
 @dataclass(frozen=True)
@@ -22,32 +24,86 @@ class Figure:
     note: str
 
 
-def verdict(results: Results) -> str:
+def verdict(results: Results, language: Language = ENGLISH) -> str:
     """Did distillation help? What the resampled test images say, and the two figures; see `evaluation.verdicts`."""
+    say = language.gettext
     student, control = results.arms.get("student"), results.arms.get("control")
     if student is None:
-        return "This run has no student, so there is nothing to compare."
-    model, where = student.model or "student", f"on {number(results.images)} {results.split} images"
+        return say("This run has no student, so there is nothing to compare.")
+    model, where = student.model or arm_name("student", language), _where(results, language)
     if _is_plain(student):
-        return f"Nothing was distilled in this run: the {model} student learned the data set's own labels, {where}."
+        return say(
+            "Nothing was distilled in this run: the %(model)s student learned the data set's own labels, %(where)s.",
+            model=model,
+            where=where,
+        )
     if control is None:
-        return (
-            f"The distilled {model} reaches {points(student.mAP50_95)} mAP50-95 points {where}; whether distillation "
-            "helped is unknown, because no control was trained without the teacher."
+        return say(
+            "The distilled %(model)s reaches %(points)s mAP50-95 points %(where)s; whether distillation helped is "
+            "unknown, because no control was trained without the teacher.",
+            model=model,
+            points=points(student.mAP50_95, language),
+            where=where,
         )
     mine, others = _mean(results, "student"), _mean(results, "control")
     if mine is None or others is None:
-        return f"The distilled {model} and its control cannot be compared: mAP50-95 could not be measured {where}."
-    seeds = results.uncertainty.get("seeds", 1)
-    if seeds > 1:
-        where += f", the mean of {seeds} trainings each"
-    other = "the same model" if control.model == student.model else f"a {control.model}"
-    other += " trained without a teacher"
-    reached = f"{points(mine)} mAP50-95 points against {points(others)} of {other}, {where}."
-    sentence = results.verdict.get("sentence")
-    if sentence:
-        return f"{sentence} The distilled {model} reaches {reached}"
-    return f"The distilled {model} reaches {reached} Whether that is chance, `kdyolo compare --resume` measures."
+        return say(
+            "The distilled %(model)s and its control cannot be compared: mAP50-95 could not be measured %(where)s.",
+            model=model,
+            where=where,
+        )
+    reached = say(
+        "The distilled %(model)s reaches %(points)s mAP50-95 points against %(others)s of %(other)s, %(where)s.",
+        model=model,
+        points=points(mine, language),
+        others=points(others, language),
+        other=_other(student, control, language),
+        where=_where_of_seeds(results, language),
+    )
+    if sentence := _judged(results, language):
+        return f"{sentence} {reached}"
+    return f"{reached} " + say("Whether that is chance, `kdyolo compare --resume` measures.")
+
+
+def _where(results: Results, language: Language) -> str:
+    return language.gettext(
+        "on %(images)s %(split)s images",
+        images=number(results.images, 0, language),
+        split=split_name(results, language),
+    )
+
+
+def _where_of_seeds(results: Results, language: Language) -> str:
+    where, seeds = _where(results, language), results.uncertainty.get("seeds", 1)
+    if seeds < 2:
+        return where
+    return language.gettext("%(where)s, the mean of %(seeds)s trainings each", where=where, seeds=seeds)
+
+
+def _other(student: Arm, control: Arm, language: Language) -> str:
+    """The control, in words."""
+    if control.model == student.model:
+        return language.gettext("the same model trained without a teacher")
+    return language.gettext("a %(model)s trained without a teacher", model=control.model)
+
+
+def _judged(results: Results, language: Language) -> str:
+    """The verdict of the comparison; in its own words where what they were made from was not kept."""
+    stored, found = results.verdict, student_against_control(results).get("difference", {}).get("mAP50_95")
+    effect = results.measured.get("min_effect")
+    if language == ENGLISH or not found or effect is None or "level" not in found:
+        return str(stored.get("sentence") or "")
+    if not any(_mean(results, arm) for arm in ("student", "control")):
+        return sentences.nothing(results.uncertainty.get("seeds", 1), language)
+    needed = stored.get("needed_images"), stored.get("needed_seeds")
+    return sentences.verdict(stored["name"], found, effect, results.uncertainty.get("seeds", 1), needed, language)
+
+
+def split_name(results: Results, language: Language = ENGLISH) -> str:
+    """The split that was compared, in a sentence."""
+    return language.word(
+        {"train": mark("train"), "val": mark("val"), "test": mark("test")}.get(results.split, results.split)
+    )
 
 
 def _mean(results: Results, arm: str) -> float | None:
@@ -56,84 +112,9 @@ def _mean(results: Results, arm: str) -> float | None:
     return results.arms[arm].mAP50_95 if of_seeds is None else of_seeds
 
 
-def warnings(results: Results) -> list[str]:
-    """What the reader must know before trusting the figures: the comparison's own warnings, and what they imply."""
-    student, control, teacher = (results.arms.get(name) for name in ("student", "control", "teacher"))
-    found = [*results.warnings, *_biases(results)]
-    if rare := rare_classes(results):
-        found.append(f"Too few boxes on these images to say much about {', '.join(rare)}.")
-    scores = [arm.mAP50_95 for arm in results.arms.values() if arm.mAP50_95 is not None]
-    if scores and max(scores) < _NOTHING:
-        found.append(
-            "No model finds anything on these images, so there is nothing to compare: train longer, or look at the "
-            "labels with `kdyolo audit`."
-        )
-    if results.images is not None and results.images < _FEW_IMAGES:
-        found.append(f"{number(results.images)} test images are too few to tell two models apart.")
-    if results.same_start is False:
-        found.append("Student and control did not begin from the same weights, so not only their labels differ.")
-    if student and control:
-        found += _unequal_training(student, control)
-    found += _of_longer(results)
-    if results.verdict.get("name") == "loss":
-        found.append("On these images, training without the teacher gave the better model.")
-    if teacher and control and teacher.mAP50_95 is not None and control.mAP50_95 is not None:
-        if teacher.mAP50_95 <= control.mAP50_95:
-            found.append(
-                f"The teacher ({points(teacher.mAP50_95)} mAP50-95 points) is no better than the small model trained "
-                f"without it ({points(control.mAP50_95)}): there was little to learn from it."
-            )
-        elif difference(results, "control", "teacher").get("high", -1) >= 0:
-            found.append(
-                f"That the teacher ({points(teacher.mAP50_95)} mAP50-95 points) is better than the small model trained "
-                f"without it ({points(control.mAP50_95)}) may be chance: there may have been little to learn from it."
-            )
-    return list(dict.fromkeys(found))
-
-
-def _of_longer(results: Results) -> list[str]:
-    """What the control with the student's computation says of the gain, if that is not what the other control says."""
-    found = difference(results, "student", "longer")
-    if not found or found["low"] > 0:
-        return []
-    by = f"student minus longer control: {100 * found['estimate']:+.1f} mAP50-95 points"
-    if found["high"] < 0:
-        return [f"The computation that distilling took was better spent on training longer without a teacher ({by})."]
-    return [f"Training longer without a teacher, with the same computation, may be as good ({by})."]
-
-
-def _biases(results: Results) -> list[str]:
-    """What the comparison says of inherited weaknesses, with a caution where the images do not prove them."""
-    proven = {name for name, interval in class_intervals(results, "control", "teacher").items() if interval["low"] > 0}
-    return [
-        bias["sentence"] + ("" if bias["class"] in proven else " With so few images that may be chance.")
-        for bias in results.inheritance.get("biases", [])
-    ]
-
-
 def _is_plain(student: Arm) -> bool:
     """Whether it never heard of a teacher."""
     return student.labels == "gt" and student.scheme is None
-
-
-def _unequal_training(student: Arm, control: Arm) -> list[str]:
-    elsewhere = student.trained_on.items() - control.trained_on.items()
-    if student.trained_on and control.trained_on and elsewhere:
-        what = ", ".join(f"{name} {value}, not {control.trained_on.get(name)}" for name, value in sorted(elsewhere))
-        return [
-            f"Student and control were not trained alike: the student on {what}.",
-            *_unequal_counts(student, control),
-        ]
-    return _unequal_counts(student, control)
-
-
-def _unequal_counts(student: Arm, control: Arm) -> list[str]:
-    names = {"optimizer_steps": "optimiser steps", "epochs": "epochs", "imgsz": "pixels of image size"}
-    return [
-        f"Student and control were not trained alike: {number(mine)} against {number(other)} {text}."
-        for name, text in names.items()
-        if (mine := getattr(student, name)) != (other := getattr(control, name)) and None not in (mine, other)
-    ]
 
 
 def speed_up(results: Results) -> float | None:
@@ -153,59 +134,97 @@ def _teacher_over_student(results: Results, figure: Any) -> float | None:
     return float(figure(teacher) / figure(student))
 
 
-def headline(results: Results) -> list[Figure]:
+def headline(results: Results, language: Language = ENGLISH) -> list[Figure]:
     """The four figures under the verdict."""
+    say = language.gettext
     teacher, student, control = (results.arms.get(name) or Arm() for name in ("teacher", "student", "control"))
-    times = [f"teacher {duration(teacher.train_seconds)}"] if "teacher" in results.arms else []
-    times += [f"control {duration(control.train_seconds)}"] if "control" in results.arms else []
-    between = f"; 95 % interval {interval}" if (interval := kept(results)) else ""
+    times = [
+        say(text, time=duration(arm.train_seconds, language))
+        for text, arm, name in (
+            (mark("teacher %(time)s"), teacher, "teacher"),
+            (mark("control %(time)s"), control, "control"),
+        )
+        if name in results.arms
+    ]
     return [
         Figure(
-            "of the teacher's mAP kept",
-            percent(results.student_keeps),
-            f"{points(student.mAP50_95)} of {points(teacher.mAP50_95)} mAP50-95 points{between}",
+            say("of the teacher's mAP kept"), percent(results.student_keeps, language), _points_kept(results, language)
         ),
         Figure(
-            "as fast as the teacher",
-            ratio(speed_up(results)),
-            f"{number(student.latency_ms.p50, 1)} ms an image instead of {number(teacher.latency_ms.p50, 1)} (medians)",
+            say("as fast as the teacher"),
+            ratio(speed_up(results), language),
+            say(
+                "%(student)s ms an image instead of %(teacher)s (medians)",
+                student=number(student.latency_ms.p50, 1, language),
+                teacher=number(teacher.latency_ms.p50, 1, language),
+            ),
         ),
         Figure(
-            "smaller than the teacher",
-            ratio(size_ratio(results)),
-            f"{number(student.size_mb, 1)} MB instead of {number(teacher.size_mb, 1)} MB",
+            say("smaller than the teacher"),
+            ratio(size_ratio(results), language),
+            say(
+                "%(student)s MB instead of %(teacher)s MB",
+                student=number(student.size_mb, 1, language),
+                teacher=number(teacher.size_mb, 1, language),
+            ),
         ),
-        Figure("to train the student", duration(student.train_seconds), "; ".join(times)),
+        Figure(say("to train the student"), duration(student.train_seconds, language), "; ".join(times)),
     ]
 
 
-def lessons(arm: Arm) -> str:
+def _points_kept(results: Results, language: Language) -> str:
+    teacher, student = (results.arms.get(name) or Arm() for name in ("teacher", "student"))
+    scores = {"student": points(student.mAP50_95, language), "teacher": points(teacher.mAP50_95, language)}
+    if interval := kept(results, language=language):
+        return language.gettext(
+            "%(student)s of %(teacher)s mAP50-95 points; 95 %% interval %(interval)s", **scores, interval=interval
+        )
+    return language.gettext("%(student)s of %(teacher)s mAP50-95 points", **scores)
+
+
+_LESSONS = {
+    "pseudo": mark("the teacher's pseudo-labels"),
+    "gt": mark("ground truth"),
+    "gt+pseudo": mark("ground truth and pseudo-labels"),
+    "gt+pool": mark("ground truth, and pseudo-labels on unlabelled images"),
+    "pool": mark("pseudo-labels on unlabelled images"),
+}
+
+
+def lessons(arm: Arm, language: Language = ENGLISH) -> str:
     """What a model learned from, in words."""
-    words = {
-        "pseudo": "the teacher's pseudo-labels",
-        "gt": "ground truth",
-        "gt+pseudo": "ground truth and pseudo-labels",
-        "gt+pool": "ground truth, and pseudo-labels on unlabelled images",
-        "pool": "pseudo-labels on unlabelled images",
-    }
     if arm.labels is None:
-        return NA
+        return language.word(NA)
     beside = f"; {arm.scheme} ({arm.method})" if arm.scheme else ""
-    return words.get(arm.labels, arm.labels) + beside
+    return language.word(_LESSONS.get(arm.labels, arm.labels)) + beside
 
 
-def how_measured(measured: dict[str, Any]) -> str:
+def how_measured(measured: dict[str, Any], language: Language = ENGLISH) -> str:
     """How speed and accuracy were measured, in sentences; what is not known is said to be ``n/a``."""
 
     def get(name: str) -> str:
         value = measured.get(name)
-        return NA if value is None else str(value)
+        if isinstance(value, int | float):
+            return language.digits(str(value))
+        return language.word(NA) if value is None else str(value)
 
     processor = f" ({measured['processor']})" if measured.get("processor") else ""
-    return (
-        f"One image at a time on {get('device')}{processor}, {get('precision')}, {get('threads')} threads: "
-        f"{get('timed_images')} timings of {get('different_images')} images after {get('warmup_images')} to warm up, "
-        f"at each model's own image size, scores from "
-        f"{get('timed_conf')} up; reading the file is not counted. Accuracy counts scores from {get('conf')} up. "
-        f"NMS at IoU {get('iou')}, at most {get('max_det')} detections an image."
+    timed = language.gettext(
+        "One image at a time on %(device)s, %(precision)s, %(threads)s threads: %(timed)s timings of %(different)s "
+        "images after %(warmup)s to warm up, at each model's own image size, scores from %(conf)s up; reading the file "
+        "is not counted.",
+        device=get("device") + processor,
+        precision=get("precision"),
+        threads=get("threads"),
+        timed=get("timed_images"),
+        different=get("different_images"),
+        warmup=get("warmup_images"),
+        conf=get("timed_conf"),
     )
+    counted = language.gettext(
+        "Accuracy counts scores from %(conf)s up. NMS at IoU %(iou)s, at most %(most)s detections an image.",
+        conf=get("conf"),
+        iou=get("iou"),
+        most=get("max_det"),
+    )
+    return f"{timed} {counted}"

@@ -56,6 +56,7 @@ def compare(context: StageContext) -> StageResult:
     from kdyolo.evaluation.accuracy import evaluate
     from kdyolo.evaluation.gallery import gallery
     from kdyolo.evaluation.proof import prove
+    from kdyolo.evaluation.sentences import warning
     from kdyolo.evaluation.speed import measure
     from kdyolo.evaluation.splits import detect, truths
 
@@ -92,6 +93,7 @@ def compare(context: StageContext) -> StageResult:
     for arm, each in trainings.items():
         if len(each) > 1:
             arms[arm]["seeds"] = _by_seed(records[arm], [evaluate(truth, one, view.names) for one in each])
+    warned = _warned(arms, records["teacher"], config)
     results = {
         "split": "test",
         "images": len(images),
@@ -105,7 +107,8 @@ def compare(context: StageContext) -> StageResult:
         "same_start": _same(records, "initial_sha256"),
         "same_steps": _same(records, "optimizer_steps"),
         "versions": records["student"].versions,
-        "warnings": _warnings(arms, records["teacher"]) + _of_assistant(config),
+        "warnings": [warning(fact) for fact in warned],
+        "warning_facts": warned,
     }
     write_json(folder / "results.json", results)
     tables = [_write_predictions(folder / f"predictions_{arm}.csv", found[arm], view.names) for arm in stages]
@@ -214,29 +217,20 @@ def _same(records: Mapping[str, StageRecord], fact: str) -> bool | None:
     return None if ours is None or control is None else bool(ours == control)
 
 
-def _warnings(arms: Mapping[str, Mapping[str, Any]], teacher: StageRecord) -> list[str]:
-    """What the figures alone do not tell, in sentences; what follows from them, the report says."""
-    rare = [c["class"] for c in arms["teacher"]["per_class"] if c["boxes"] == 0]
-    sentences = [f"The test split has no box of {', '.join(rare)}: such classes are n/a, not zero."] if rare else []
+def _warned(arms: Mapping[str, Mapping[str, Any]], teacher: StageRecord, config: Config) -> list[dict[str, Any]]:
+    """What the figures alone do not tell, see `kdyolo.evaluation.sentences.warning`; what follows, the report says."""
+    found: list[dict[str, Any]] = []
+    if rare := [c["class"] for c in arms["teacher"]["per_class"] if c["boxes"] == 0]:
+        found.append({"of": "no_box", "classes": rare})
     if saw := teacher.facts.get("saw"):
         if saw["test"]:
-            sentences.append(
-                f"The teacher was trained on {saw['test']} images of this test split: its figures, and those of a "
-                "student that learned from it, are too good."
-            )
+            found.append({"of": "saw_test", "images": saw["test"]})
     elif "adopted_from" in teacher.facts:
-        sentences.append(
-            "The teacher was trained elsewhere. If it has seen images of this test split, its figures, and those of a "
-            "student that learned from it, are too good."
-        )
-    return sentences
-
-
-def _of_assistant(config: Config) -> list[str]:
-    if config.distill.assistant is None:
-        return []
-    original = "an adopted teacher" if config.teacher.trained_on is None else f"a {config.teacher.model}"
-    return [f"The teacher of this student is its assistant, a {config.distill.assistant} that learned from {original}."]
+        found.append({"of": "trained_elsewhere"})
+    if config.distill.assistant is not None:
+        original = None if config.teacher.trained_on is None else config.teacher.model
+        found.append({"of": "assistant", "model": config.distill.assistant, "teacher": original})
+    return found
 
 
 def _write_predictions(path: Path, found: Mapping[str, Detections], names: Sequence[str]) -> Path:

@@ -24,6 +24,26 @@ def test_it_builds_the_report_anew_and_the_run_stays_finished(kdyolo, compared):
     assert "Nothing to do" in kdyolo("run", "data").stderr
 
 
+def test_a_language_is_for_this_build_and_the_settings_stay(kdyolo, compared):
+    settings = (compared / "config.yaml").read_text()
+    assert kdyolo("report", "runs/data", "--lang", "pt").code == 0
+    page = compared / "report" / "report.html"
+    assert page.read_text() == "<html lang=pt></html>"
+    assert (compared / "config.yaml").read_text() == settings
+    assert kdyolo("run", "data").code == 0
+    assert page.read_text() == "<html></html>"
+    assert kdyolo("compare", "--run", "runs/data", "--lang", "pt").code == 0
+    assert page.read_text() == "<html lang=pt></html>"
+    assert "lang: pt" in (compared / "config.yaml").read_text()
+
+
+def test_an_unknown_language_is_refused_with_the_choice(kdyolo, compared):
+    done = kdyolo("report", "runs/data", "--lang", "xx")
+    assert done.code == 2
+    assert "'en', 'pt'" in done.stderr
+    assert kdyolo("report", "runs/data", "runs/data", "--lang", "pt").code == 2
+
+
 def test_it_shows_the_verdict_and_where_the_files_are(kdyolo, compared):
     done = kdyolo("report", "runs/data")
     assert "Hard to say." in done.stdout

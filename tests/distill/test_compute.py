@@ -20,7 +20,7 @@ def test_labels_and_stored_answers_cost_one_pass_of_the_teacher_at_its_own_size(
 
 
 def test_a_student_of_the_ground_truth_alone_costs_nothing_more():
-    assert factor(student__labels="gt") == 1
+    assert factor(student__labels="gt", distill__scheme="labels") == 1
 
 
 def test_a_teacher_at_every_batch_is_asked_until_the_last_epochs():

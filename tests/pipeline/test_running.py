@@ -51,6 +51,7 @@ def test_config_and_manifest_say_what_the_run_was_made_with(run, go, source):
             "seed",
             "label_budgets",
             "more_seeds",
+            "equal_compute",
             "data",
             "audit",
             "split",
@@ -59,6 +60,7 @@ def test_config_and_manifest_say_what_the_run_was_made_with(run, go, source):
             "student",
             "distill",
             "compare",
+            "report",
             "runtime",
         )
     }
@@ -331,6 +333,27 @@ def test_the_report_is_built_again_when_it_is_stale(run, go, damage):
     assert (outcome.report, outcome.ran, calls(run)) == (True, [], [])
     assert page.read_text() == "<html></html>"
     assert go().report is False
+
+
+def test_another_language_builds_the_report_again_and_nothing_else(run, go):
+    go()
+    calls(run)
+    page = run.root / "report" / "report.html"
+    for values in ({"report__lang": "pt"}, {}):  # the second asks for nothing: the run keeps its language
+        outcome = go(**values)
+        assert (outcome.report, outcome.ran, calls(run)) == (bool(values), [], [])
+        assert page.read_text() == "<html lang=pt></html>"
+    assert go(report__lang="en").report is True
+    assert page.read_text() == "<html></html>"
+
+
+def test_a_report_of_before_there_were_languages_is_english(run, go):
+    go()
+    manifest = json.loads(run.manifest.read_text())
+    assert manifest["report"].pop("lang") == "en"
+    run.manifest.write_text(json.dumps(manifest))
+    assert go().report is False
+    assert go(report__lang="pt").report is True
 
 
 def test_a_report_that_fails_is_tried_again(run, go, monkeypatch):

@@ -182,7 +182,7 @@ def test_the_student_will_take_what_its_control_took(run):
     put(run, "baseline", "running", seconds=0.0)
     train(run, "baseline", 2, 8)
     assert {s.name: s.left for s in look(run, NOW).stages}["student"] == 8 * (14 + 10) / 2
-    begin(run, **{"distill.scheme": "cached"})  # hearing a teacher takes longer, nobody knows how much
+    begin(run, **{"distill.scheme": "online-teacher"})  # hearing a teacher takes longer, nobody knows how much
     assert {s.name: s.left for s in look(run, NOW).stages}["student"] is None
 
 

@@ -9,6 +9,7 @@ from builders import make_yolo_dataset
 from html_page import NASTY
 
 from kdyolo import api
+from kdyolo.language import language
 from kdyolo.report.html import page
 from kdyolo.report.load import load
 
@@ -127,6 +128,24 @@ def test_a_click_sorts_by_numbers_and_the_third_one_restores(visit, report):
         assert column(table, 6) == expected
         assert head.get_attribute("aria-sort") == order
     assert column(table, 1) == ["leaf", *(re.sub("[\x00-\x1f\u202e]", " ", name).strip() for name in NASTY)]
+
+
+def test_numbers_with_decimal_commas_are_sorted_as_numbers(visit, synthetic, tmp_path):
+    results = synthetic.proof()
+    for arm in results["arms"].values():
+        arm["per_class"][0]["boxes"] = 1204
+    run = synthetic.run(tmp_path / "run", results)
+    file = run.root / "report.html"
+    file.write_text(page(load(run), language("pt")), encoding="utf-8")
+    table = visit(file).get_by_role("region", name="Números de cada classe").locator("table")
+    table.get_by_role("button", name="Caixas").click()
+    assert column(table, 2)[-1] == "1.204"
+    score = table.locator("thead tr").nth(1).locator("th").nth(3).get_by_role("button")
+    score.click()
+    first = column(table, 6)
+    score.click()
+    assert column(table, 6) == [*first[:2][::-1], "n/d"]
+    assert first[0] < first[1]
 
 
 def test_enter_and_space_sort_and_one_column_counts(visit, report):

@@ -88,7 +88,7 @@ def test_the_proof_is_shown_in_sections_of_its_own(synthetic, tmp_path):
     assert page.text.index(results["verdict"]["sentence"].split(". ")[0]) < page.text.index("of the teacher's mAP kept")
     interval = results["uncertainty"]["pairs"][0]["difference"]["mAP50_95"]
     assert f"{100 * interval['low']:+.2f} to {100 * interval['high']:+.2f}" in page.text
-    assert "set to 0.5 mAP points before the run" in page.text
+    assert "set to 0.5 mAP points (the grey band)" in page.text
     assert "spot 21 few" in page.text
     for title in ("Difference and its 95 % interval", "What each kind of error costs", "Are scores what they say?"):
         assert ("svg", "aria-label", title) in page.attributes

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import statistics
 
 import pytest
@@ -32,9 +33,9 @@ class Heard:
 def board(tmp_path):
     """Builds a leaderboard of run directories into ``out``."""
 
-    def build(*runs, **options):
+    def build(*runs, out=tmp_path / "out", **options):
         paths = [run.root if isinstance(run, RunDir) else run for run in runs]
-        return leaderboard.build(paths, tmp_path / "out", chain(), Heard(), **options)
+        return leaderboard.build(paths, out, chain(), Heard(), **options)
 
     return build
 
@@ -44,9 +45,18 @@ def three(tmp_path):
     """A good, a slightly worse and a bad student on the same test split."""
     return [
         make_compared(tmp_path / "good", 2.0),
-        make_compared(tmp_path / "close", 2.1, seed=1, **{"distill.scheme": "cached"}),
+        make_compared(tmp_path / "close", 2.1, seed=1, **{"distill.scheme": "labels"}),
         make_compared(tmp_path / "bad", 9.0, **{"split.labels_fraction": 0.125}),
     ]
+
+
+def change_results(run, change):
+    """Change results.json of a run as if it had been measured so."""
+    file = run.stage("compare") / "results.json"
+    results = json.loads(file.read_text())
+    change(results)
+    file.write_text(json.dumps(results))
+    write_record(run, "compare", run.stage("compare").glob("*"))
 
 
 def score(run, arm="student"):
@@ -121,11 +131,7 @@ def test_a_teacher_that_runs_share_is_one_model(board, tmp_path):
     runs = [make_compared(tmp_path / f"s{seed}", seed=seed) for seed in (0, 1)]
     shared = {"sha256": "t", "mAP50_95": 0.7}
     for run in runs:
-        file = run.stage("compare") / "results.json"
-        results = json.loads(file.read_text())
-        results["arms"]["teacher"] |= shared
-        file.write_text(json.dumps(results))
-        write_record(run, "compare", run.stage("compare").glob("*"))
+        change_results(run, lambda results: results["arms"]["teacher"].update(shared))
     [row] = board(*runs)["tables"][0]["rows"]
     assert row["mAP50_95"]["teacher"] == {"mean": 0.7, "spread": None, "trainings": 1}
 
@@ -157,7 +163,7 @@ def test_speeds_of_the_same_conditions_are_compared(board, three, tmp_path):
 def test_only_settings_that_differ_are_listed(board, three):
     settings = board(*three)["tables"][0]["settings"]
     assert set(settings) == {"seed", "distill.scheme", "split.labels_fraction"}
-    assert settings["distill.scheme"] == {"good": "labels", "close": "cached", "bad": "labels"}
+    assert settings["distill.scheme"] == {"good": "cached", "close": "labels", "bad": "cached"}
 
 
 def test_what_cannot_be_shown_is_named_with_what_to_do(board, three, tmp_path):
@@ -262,3 +268,23 @@ def test_names_do_no_harm(board, tmp_path, name):
     assert "\x1b" not in markdown
     lines = list(csv.DictReader((tmp_path / "out" / "leaderboard.csv").open()))
     assert not any(line["run"].lstrip().startswith(("=", "+", "-", "@")) for line in lines)
+
+
+def test_a_copy_of_a_run_does_not_compete_with_it(board, three, tmp_path):
+    shutil.copytree(three[0].root, tmp_path / "copy")
+    rows = board(*three, RunDir(tmp_path / "copy"))["tables"][0]["rows"]
+    copy, good = (next(row for row in rows if row["name"] == name) for name in ("copy", "good"))
+    assert copy["rank"] == good["rank"]
+    assert copy["standing"] == good["standing"]
+    assert good["note"] == "the very student of copy"
+    assert sorted(row["rank"] for row in rows) in ([1, 1, 3, 4], [1, 2, 2, 4])
+
+
+@pytest.mark.parametrize("place", ["", "good", "good/compare", "budgeted"])
+def test_no_run_is_moved_aside_or_written_into(board, three, tmp_path, place):
+    (tmp_path / "budgeted" / "budgets" / "1").mkdir(parents=True)
+    (tmp_path / "budgeted" / "config.yaml").write_text("")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(RunExistsError, match="holds a run or lies in one"):
+        board(*three, out=tmp_path / place, force=True)
+    assert sorted(tmp_path.rglob("*")) == before

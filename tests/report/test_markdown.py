@@ -5,7 +5,7 @@ import re
 import pytest
 from markdown_it import MarkdownIt
 
-from kdyolo.report import markdown, verdict
+from kdyolo.report import cautions, markdown, verdict
 from kdyolo.report.load import load
 
 MOST = 65_536  # characters that GitHub takes for one comment
@@ -34,7 +34,7 @@ def test_it_tells_the_story_of_the_page(proved):
     for figure in verdict.headline(results):
         assert figure.value in text
         assert figure.note in text
-    for warning in verdict.warnings(results):
+    for warning in cautions.warnings(results):
         assert f"> - {warning}" in text
     headings = re.findall(r"^### (.*)$", text, re.MULTILINE)
     assert headings == [

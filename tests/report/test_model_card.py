@@ -6,7 +6,7 @@ import pytest
 import yaml
 from markdown_it import MarkdownIt
 
-from kdyolo.report import verdict
+from kdyolo.report import cautions, verdict
 from kdyolo.report.build import build
 from kdyolo.report.load import load
 from kdyolo.report.model_card import model_card
@@ -66,7 +66,7 @@ def test_the_text_has_verdict_limits_speed_and_how_to_load(proved):
     results = load(proved).results
     first, _, rest = verdict.verdict(results).partition(". ")
     assert f"> **{first}.** {rest}\n" in text
-    for warning in verdict.warnings(results):
+    for warning in cautions.warnings(results):
         assert f"- {warning}" in text
     assert "Classes with too few boxes in the test split to say much about: spot, mite." in text
     assert 'model = YOLO("best.pt")' in text

@@ -3,9 +3,10 @@
 import pytest
 
 from kdyolo.report import numbers
+from kdyolo.report.cautions import warnings
 from kdyolo.report.facts import arrange
 from kdyolo.report.load import Results, clean
-from kdyolo.report.verdict import headline, how_measured, lessons, speed_up, verdict, warnings
+from kdyolo.report.verdict import headline, how_measured, lessons, speed_up, verdict
 
 
 def made_up(synthetic, student=0.574, control=0.561, **changes):

@@ -229,8 +229,9 @@ def _config(run):
 def test_a_class_without_test_boxes_is_na_and_told(finished):
     arms = {"teacher": {"per_class": [{"class": "a", "boxes": 3}, {"class": "b", "boxes": 0}]}}
     teacher = RunDir(finished).record("teacher")
-    assert "no box of b" in module._warnings(arms, teacher)[0]
-    assert module._warnings({"teacher": {"per_class": [{"class": "a", "boxes": 3}]}}, teacher) == []
+    config = _config(RunDir(finished))
+    assert module._warned(arms, teacher, config) == [{"of": "no_box", "classes": ["b"]}]
+    assert module._warned({"teacher": {"per_class": [{"class": "a", "boxes": 3}]}}, teacher, config) == []
 
 
 def test_ratios_without_a_whole():

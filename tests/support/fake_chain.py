@@ -107,14 +107,14 @@ CHAIN = tuple(
 )
 
 
-def build(run: RunDir) -> list[Path]:
+def build(run: RunDir, lang: str = "en") -> list[Path]:
     """A report of three arms."""
     if os.environ.get("FAKE_REPORT") == "crash":
         raise ValueError("no plot")
     arm = {"model": "yolov5n", "mAP50": 0.5, "mAP50_95": None, "latency_ms": {"p50": 5.0}, "fps": 200.0}
     summary = {"verdict": "Hard to say.", "arms": {"teacher": arm, "student": arm, "control": arm}}
     write_json(run.root / "report" / "summary.json", summary)
-    write_text(run.root / "report" / "report.html", "<html></html>")
+    write_text(run.root / "report" / "report.html", "<html></html>" if lang == "en" else f"<html lang={lang}></html>")
     return [run.root / "report" / "summary.json", run.root / "report" / "report.html"]
 
 

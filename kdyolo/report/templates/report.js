@@ -2,8 +2,9 @@
 // Sorts tables, reads values off plots and enlarges pictures. The page is complete without it, and all words that
 // people see come from the page itself.
 
-const NUMBER = /^[+-]?\d[\d,]*(\.\d+)?/;
 const page = document.body;
+const [NUMBER, GROUPS] =
+  page.dataset.decimal === "," ? [/^[+-]?\d[\d.]*(,\d+)?/, "."] : [/^[+-]?\d[\d,]*(\.\d+)?/, ","];
 const [live, tip, dialog] = ["live", "tip", "zoom"].map((id) => document.getElementById(id));
 
 function button(className, content) {
@@ -38,7 +39,7 @@ function sorted(rows, column, direction) {
   const texts = new Map(rows.map((row) => [row, row.cells[column].textContent.trim()]));
   const isMissing = (text) => text === "" || text === page.dataset.missing;
   const isNumeric = [...texts.values()].every((text) => isMissing(text) || NUMBER.test(text));
-  const number = (text) => Number(text.match(NUMBER)[0].replaceAll(",", ""));
+  const number = (text) => Number(text.match(NUMBER)[0].replaceAll(GROUPS, "").replace(",", "."));
   return [...rows].sort((first, second) => {
     const [a, b] = [texts.get(first), texts.get(second)];
     if (isMissing(a) || isMissing(b)) return isMissing(a) - isMissing(b);
