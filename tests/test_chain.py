@@ -66,7 +66,10 @@ def test_a_run_holds_exactly_these_files(called):
     expected |= {"teacher/classes.json", "teacher/trained_on.csv", "compare/results.json", "compare/examples.json"}
     expected |= {f"compare/predictions_{arm}.csv" for arm in ("teacher", "student", "control")}
     expected |= {f"report/epochs_{arm}.csv" for arm in ("teacher", "student", "control")}
-    expected |= {f"report/{name}" for name in ("report.html", "summary.json", "per_class.csv", "final.csv")}
+    expected |= {
+        f"report/{name}" for name in ("report.html", "report.md", "model_card.md", "summary.json", "final.csv")
+    }
+    expected.add("report/per_class.csv")
     proven = ("sizes", "errors_per_class", "error_budget", "inherited", "confusion", "differences")
     expected |= {f"report/{name}.csv" for name in proven}
     assert set(tiny.files(run.root)) == expected

@@ -141,7 +141,8 @@ class DistillLoss(Fp32DetectionLoss):
         """
         told = _padded(batch["teacher"], anchors.device)
         image, location = foreground.nonzero(as_tuple=True)
-        label = image * told.shape[1] + target[image, location]
+        # Of a batch without any label the assigner gives fractions, none of which is looked at.
+        label = image * told.shape[1] + target[image, location].long()
         rows = told.flatten(0, 1)[label]
         known = rows[:, self.nc :].isfinite().all(1)
         if not known.any():

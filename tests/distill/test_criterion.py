@@ -88,6 +88,15 @@ def test_where_the_teacher_said_nothing_nothing_is_replayed(model, raw):
     assert not touched[1].any()
 
 
+def test_a_batch_of_background_alone_is_no_fault(model, raw):
+    empty = {"batch_idx": torch.zeros(0), "cls": torch.zeros(0, 1), "bboxes": torch.zeros(0, 4)}
+    nothing = (torch.zeros(0, NC + 8), torch.zeros(0, NC + 8))
+    loss, _ = DistillLoss(model, objective(), weight=1.0).loss(raw, {**empty, "teacher": nothing})
+    assert loss[3] == 0
+    assert loss[3].requires_grad
+    assert loss[:3].isfinite().all()
+
+
 def test_a_student_that_says_what_was_replayed_has_nothing_to_learn(model, raw):
     """The logits of the assigned locations are set to what the teacher is taken to say there."""
     given = {**batch(), "teacher": told(spread=0.0)}

@@ -142,7 +142,7 @@ def make_source(folder: Path) -> Path:
 
 if __name__ == "__main__":
     sys.modules["kdyolo.report.build"] = report_module()
-    pipeline.chain = api.chain = lambda: CHAIN  # type: ignore[assignment]
+    pipeline.chain = api.chain = lambda config=None: CHAIN  # type: ignore[assignment]
     from kdyolo.cli.main import main
 
     print(json.dumps({"ready": os.getpid()}), file=sys.stderr, flush=True)
