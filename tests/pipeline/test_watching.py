@@ -248,3 +248,17 @@ def test_looking_touches_nothing(run):
     before = tiny.mtimes(run.root)
     look(run)
     assert tiny.mtimes(run.root) == before
+
+
+@pytest.mark.parametrize("settings", ["epochs: .inf", "epochs: [1]", "epochs: nan"])
+def test_settings_that_no_training_could_have_do_not_end_the_watching(run, settings):
+    train(run, "student", 2, 8)
+    (run.stage("student") / "args.yaml").write_text(settings)
+    assert read_epochs(run.stage("student")).planned is None
+
+
+def test_a_line_without_end_does_not_end_the_watching(run):
+    train(run, "student", 2, 8)
+    with (run.stage("student") / "results.csv").open("a") as file:
+        file.write("1" * 200_000 + "\n")
+    assert len(read_epochs(run.stage("student")).rows) == 2
