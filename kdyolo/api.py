@@ -194,9 +194,9 @@ def build_report(
     folder.require_begun()
     with folder.locked((progress or Silent()).warn):
         config = load_config(folder.config)
-        require_current(folder, config, chain(config))
-        spoken = lang or config.report.lang
-        record_report(folder, chain(config), build(folder, spoken), spoken)
+        stages, spoken = chain(config), lang or config.report.lang
+        require_current(folder, config, stages)
+        record_report(folder, stages, build(folder, spoken), spoken)
         if pdf:
             from kdyolo.report.pdf import print_page
 

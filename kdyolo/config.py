@@ -427,8 +427,7 @@ class Config(Settings):
     @model_validator(mode="after")
     def _gates_on_what_is_there(self) -> Self:
         for text in self.compare.require:
-            gate = Gate.parse(text)
-            if not self.equal_compute and "longer" in (gate.left.arm, getattr(gate.right, "arm", "")):
+            if not self.equal_compute and "longer" in Gate.parse(text).arms:
                 raise ValueError(
                     f"'{text}' needs the longer control, which nobody asked for: --equal-compute, or take it back "
                     "with -S compare.require=[]"

@@ -69,6 +69,11 @@ class Gate:
     right: Figure | None
     shift: float
 
+    @property
+    def arms(self) -> set[str]:
+        """The arms it names."""
+        return {figure.arm for figure in (self.left, self.right) if figure is not None}
+
     @classmethod
     def parse(cls, text: str) -> Gate:
         """Read ``[F *] ARM.METRIC >= NUMBER``, or ``... >= [F *] ARM.METRIC [+ NUMBER]``; also <=, > and <.

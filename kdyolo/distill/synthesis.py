@@ -156,8 +156,7 @@ class _Teacher:
         from kdyolo.engine.precision import Fp32DetectionLoss
 
         model, _ = checkpoints.load(checkpoint)
-        device = environment.resolve_device(runtime.device)
-        self.device = torch.device("cpu" if device == "cpu" else f"cuda:{device}")
+        self.device = torch.device(environment.torch_device(runtime.device))
         environment.prepare_cpu(runtime.threads)
         self.model = model.eval().requires_grad_(False).to(self.device, memory_format=torch.channels_last)
         self.norms = [module for module in self.model.modules() if isinstance(module, nn.BatchNorm2d)]

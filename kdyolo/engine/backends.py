@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from kdyolo.boxes import Detections
 from kdyolo.config import RuntimeSettings
 from kdyolo.engine import environment, export
-from kdyolo.engine.detector import Detector, Image, _sources
+from kdyolo.engine.detector import Detector, Image, sources
 from kdyolo.errors import ConfigError
 
 MOST_SHAPES = 12
@@ -63,7 +63,7 @@ class Exported(Detector):
 
         self.export = export.exported(checkpoint, imgsz, backend, calibration)
         self.class_names = tuple(self.export.names if class_names is None else class_names)
-        self._sources = _sources(class_map, len(self.class_names))
+        self._sources = sources(class_map, len(self.class_names))
         self.imgsz, self.backend = imgsz, backend
         self.params, self.gflops = self.export.params, self.export.gflops
         self.device = torch.device(self._device_of(runtime))
@@ -196,8 +196,7 @@ class TorchScript(Exported):
     """A traced model in torch, on the CPU or a CUDA device, fp32."""
 
     def _device_of(self, runtime: RuntimeSettings) -> str:
-        device = environment.resolve_device(runtime.device)
-        return "cpu" if device == "cpu" else f"cuda:{device}"
+        return environment.torch_device(runtime.device)
 
     def _open(self) -> None:
         import torch

@@ -61,13 +61,12 @@ class Detector:
         model, _ = checkpoints.load(checkpoint)
         own = [model.names[i] for i in range(len(model.names))]
         self.class_names = tuple(own if class_names is None else class_names)
-        self._sources = _sources(class_map, len(self.class_names))
+        self._sources = sources(class_map, len(self.class_names))
         self.imgsz = imgsz
         self.params = int(get_num_params(model))
         self.gflops = checkpoints.gflops(model)
         self.precision = environment.resolve_precision(runtime)
-        device = environment.resolve_device(runtime.device)
-        self.device = torch.device("cpu" if device == "cpu" else f"cuda:{device}")
+        self.device = torch.device(environment.torch_device(runtime.device))
         self.threads = environment.prepare_cpu(runtime.threads)
         self._dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "amp": torch.float16}[self.precision]
         self._model = self._laid_out(model)
@@ -243,7 +242,7 @@ class Detector:
             yield Prediction(path, detections) if ok else Prediction(path, None, "not_finite")
 
 
-def _sources(class_map: Mapping[int, int] | None, nc: int) -> list[list[int]] | None:
+def sources(class_map: Mapping[int, int] | None, nc: int) -> list[list[int]] | None:
     """For each class the checkpoint's class ids that stand for it; None where nothing changes."""
     if class_map is None or class_map == {i: i for i in range(nc)}:
         return None

@@ -121,6 +121,12 @@ def resolve_device(wanted: str) -> str:
     return resolve_devices(wanted)[0]
 
 
+def torch_device(wanted: str) -> str:
+    """As `resolve_device`, in the words of torch: 'cpu' or 'cuda:0'."""
+    device = resolve_device(wanted)
+    return device if device == "cpu" else f"cuda:{device}"
+
+
 def resolve_devices(wanted: str) -> list[str]:
     """As `resolve_device`, but all of a list: one CUDA index, or 'cpu', for each process of a training.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,7 @@ from kdyolo.report.proof_tables import NAMES, proof_tables
 from kdyolo.report.summary import summary
 from kdyolo.storage import RunDir, storage_fault, write_json, write_text
 
+_NEW = ".new-"
 _TEXTS = ("report.html", "report.md", "model_card.md")
 _TABLES = ("final.csv", "per_class.csv", *(f"epochs_{arm}.csv" for arm in FOLDERS), *NAMES)
 
@@ -65,7 +67,9 @@ def _beside(folder: Path) -> Iterator[Path]:
     """A folder for files that are to replace those of another, on the same disk; gone in the end."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".new-", dir=folder) as fresh:
+        for left in folder.glob(f"{_NEW}*"):  # by a process that died
+            shutil.rmtree(left, ignore_errors=True)
+        with tempfile.TemporaryDirectory(prefix=_NEW, dir=folder) as fresh:
             yield Path(fresh)
     except OSError as error:
         raise storage_fault(error, folder) from error

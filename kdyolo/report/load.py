@@ -13,12 +13,12 @@ import pandas as pd
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from kdyolo.errors import DatasetError
+from kdyolo.stages.base import ARMS, LONGER
 from kdyolo.storage import RunDir, StageRecord, sha256_file
 
 STAGES = ("split", "teacher", "pseudo", "student", "baseline", "longer", "compare")
-FOLDERS = {"teacher": "teacher", "student": "student", "control": "baseline", "longer": "longer"}
+FOLDERS = ARMS | LONGER
 """Arm -> the stage that trained it, in the order arms are shown."""
-_ALWAYS = ("teacher", "student", "control")
 
 # Control characters drive terminals; bidirectional ones make text read as what it is not.
 _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ufeff]+")
@@ -210,7 +210,7 @@ def load(run: RunDir) -> Inputs:
         raise DatasetError(f"The comparison in {folder} cannot be read.", "Run `kdyolo compare` again.") from error
     if not results.arms:
         raise DatasetError(f"The comparison in {folder} holds no model.", "Run `kdyolo compare` again.")
-    gone = {arm for arm in FOLDERS if arm not in results.arms and arm not in _ALWAYS}
+    gone = LONGER.keys() - results.arms.keys()  # it may lie there, taken back after an earlier comparison
     records = {name: record for name in STAGES if name not in gone and (record := run.record(name))}
     manifest = clean(_read_json(run.manifest, {}))
     if isinstance(manifest, dict):

@@ -12,6 +12,11 @@ from kdyolo.errors import ConfigError
 from kdyolo.progress import Progress
 from kdyolo.storage import RunDir, sha256_file
 
+ARMS = {"teacher": "teacher", "student": "student", "control": "baseline"}
+"""Arm of the comparison -> stage that trained it."""
+LONGER = {"longer": "longer"}
+"""The control with all the computation that the student took, if it was asked for."""
+
 
 @dataclass(frozen=True)
 class StageContext:

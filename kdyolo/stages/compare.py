@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kdyolo.config import Config
-from kdyolo.stages.base import Stage, StageContext, StageResult
+from kdyolo.stages.base import ARMS, LONGER, Stage, StageContext, StageResult
 from kdyolo.storage import RunDir, StageRecord, atomic_path, sha256_file, write_json
 
 if TYPE_CHECKING:
@@ -16,11 +16,6 @@ if TYPE_CHECKING:
     from kdyolo.datasets.view import View
     from kdyolo.engine.detector import Detector
     from kdyolo.evaluation.accuracy import Accuracy
-
-ARMS = {"teacher": "teacher", "student": "student", "control": "baseline"}
-"""Arm of the comparison -> stage that trained it."""
-LONGER = {"longer": "longer"}
-"""The control with all the computation that the student took, if it was asked for."""
 
 
 def _settings(config: Config) -> dict[str, Any]:
