@@ -23,6 +23,8 @@ from kdyolo.storage import sha256_file
 REFERENCE = "torch-fp32"
 """The backend that gains in time and losses in accuracy are counted from."""
 WARMUP = 10
+ROUNDS = 8
+"""Most rounds over the timed images, see `speed.measure`."""
 _CONF, _IOU = 0.001, 0.7  # as `compare` measures mAP
 
 
@@ -96,8 +98,8 @@ def benchmark(plan: Plan, progress: Progress) -> dict[str, Any]:
     taken = _memory(plan, detectors, progress)
     meter = Meter()
     named = {" ".join(key): detector for key, detector in detectors.items()}
-    progress.start("speed", WARMUP + plan.timed)
-    latency = measure(named, plan.images, plan.timed, WARMUP, tick=progress.update, meter=meter)
+    progress.start("speed", WARMUP + ROUNDS * plan.timed)
+    latency = measure(named, plan.images, plan.timed, WARMUP, tick=progress.update, meter=meter, rounds=ROUNDS)
     progress.start("throughput", len(plan.batches))
     rates = sweep(named, images, plan.batches, plan.timed, tick=progress.update)
     progress.finish()
@@ -108,6 +110,7 @@ def benchmark(plan: Plan, progress: Progress) -> dict[str, Any]:
         measured = {
             "energy_j": times.pop("energy_j", None),
             "warmup": times.pop("warmup"),
+            "rounds": times.pop("rounds"),
             "latency_ms": times,
             "images_per_second": {str(size): rate for size, rate in rates[f"{name} {backend}"].items()},
             "memory_mb": taken[name, backend],

@@ -25,6 +25,8 @@ TOLERANCE = 0.05
 MOST_WARMUP = 3
 """The warm-up ends after so many times its least length, stable or not."""
 FEWEST_BATCHES = 8
+KEPT = 3
+"""Rounds that are reported where there are several, the quietest."""
 
 Tick = Callable[[int], None]
 Floats = NDArray[np.float64]
@@ -39,12 +41,16 @@ def measure(
     iou: float = 0.7,
     tick: Tick = lambda done: None,
     meter: Meter | None = None,
+    rounds: int = 1,
 ) -> dict[str, dict[str, Any]]:
     """Time every model on the same images.
 
     For each image the models run one after the other, and the order rotates: whatever else the machine does, a slow
     moment or a rising temperature meets them all. Reading and decoding the file is not timed. Before that they are
     warmed up, see `warm_up`.
+
+    Work of others only ever adds time, in phases of seconds to minutes. With several rounds all images are therefore
+    run again until the `KEPT` quietest rounds are within `TOLERANCE` / 2 of each other, and those alone are reported.
 
     Args:
         detectors: Name -> model.
@@ -53,28 +59,72 @@ def measure(
         warmup: Images run before the first one is timed, at least; with 0 the models are taken to be warm.
         conf: Score threshold of the suppression.
         iou: Overlap threshold of the suppression.
-        tick: Called with the number of images done, at most `warmup` + `timed`.
+        tick: Called with the number of images done, at most `warmup` + `rounds` * `timed`.
         meter: Energy counters.
+        rounds: Most rounds over the images.
 
     Returns:
         Name -> ``{"p50", "p90", "p95", "p99", "mean", "preprocess": {"p50", ..}, "inference": .., "nms": ..}`` in
-        milliseconds, ``"warmup": {"images", "stable"}``, and ``"energy_j"`` an image where `meter` can tell.
+        milliseconds, ``"warmup": {"images", "stable"}``, ``"rounds"`` as from `quietest` with the number ``"timed"``,
+        and ``"energy_j"`` an image where `meter` can tell.
     """
     images = read_images(paths, timed)
     warm = warm_up(detectors, images, warmup, conf, iou, tick) if warmup else {}
-    seconds: dict[str, list[list[float]]] = {name: [] for name in detectors}
-    joules = dict.fromkeys(detectors, 0.0)
+    taken: list[Floats] = []
+    joules: list[Floats] = []
+    kept, apart = [0], 0.0
+    while len(taken) < rounds and (len(taken) < KEPT or apart > TOLERANCE / 2):
+        seconds, spent = _round(detectors, images, timed, (conf, iou), _after(warmup + len(taken) * timed, tick), meter)
+        taken.append(seconds)
+        joules.append(spent)
+        if len(taken) >= KEPT:
+            kept, apart = quietest(np.array([np.median(one.sum(axis=2), axis=0) for one in taken]))
+    common = {"rounds": {"timed": len(taken), "kept": len(kept), "apart": round(apart, 4)}} if rounds > 1 else {}
+    result = {}
+    for index, name in enumerate(detectors):
+        parts = np.concatenate([taken[one][:, index] for one in kept])
+        joule = float(np.mean([joules[one][index] for one in kept])) / timed
+        energy = {"energy_j": round(joule, 4)} if joule else {}
+        result[name] = {**_summary(1000 * parts), **warm.get(name, {}), **common, **energy}
+    return result
+
+
+def _after(done: int, tick: Tick) -> Tick:
+    return lambda number: tick(done + number)
+
+
+def _round(
+    detectors: Mapping[str, Detector],
+    images: Sequence[Image],
+    timed: int,
+    limits: tuple[float, float],
+    tick: Tick,
+    meter: Meter | None,
+) -> tuple[Floats, Floats]:
+    """All images once: seconds (timed, models, `PARTS`) and joules (models,)."""
+    names = list(detectors)
+    seconds, joules = np.zeros((timed, len(names), len(PARTS))), np.zeros(len(names))
     for number, image in enumerate(islice(cycle(images), timed)):
-        for name in _turn(list(detectors), number):
-            before = meter.read() if meter else []
-            seconds[name].append(_time_one(detectors[name], [image], conf, iou))
-            joules[name] += meter.joules(before, meter.read()) if meter else 0.0
-        tick(warmup + number + 1)
-    energy = {name: {"energy_j": round(spent / timed, 4)} for name, spent in joules.items() if spent}
-    return {
-        name: {**_summary(1000 * np.array(rows)), **warm.get(name, {}), **energy.get(name, {})}
-        for name, rows in seconds.items()
-    }
+        for name in _turn(names, number):
+            index, before = names.index(name), meter.read() if meter else []
+            seconds[number, index] = _time_one(detectors[name], [image], *limits)
+            joules[index] += meter.joules(before, meter.read()) if meter else 0.0
+        tick(number + 1)
+    return seconds, joules
+
+
+def quietest(medians: Floats) -> tuple[list[int], float]:
+    """The `KEPT` rounds in which the models took least time, every model counting alike.
+
+    Args:
+        medians: Time of an image, (rounds, models).
+
+    Returns:
+        Their numbers, quietest first, and how much longer the last of them took than the first, as a share.
+    """
+    slowness = np.log(medians / medians.min(axis=0)).mean(axis=1)
+    kept = np.argsort(slowness, kind="stable")[:KEPT]
+    return kept.tolist(), float(np.expm1(slowness[kept[-1]] - slowness[kept[0]]))
 
 
 def read_images(paths: Sequence[Path], most: int) -> list[Image]:

@@ -66,11 +66,13 @@ def conditions(result: Mapping[str, Any]) -> list[str]:
     threads = sorted({row["threads"] for row in result["rows"]})
     devices = sorted({row["device"] for row in result["rows"]})
     warm = max(row["warmup"]["images"] for row in result["rows"])
+    rounds = result["rows"][0]["rounds"]
     versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
     sentences = [
         f"{result['processor']}, {result['cores']} cores; device {', '.join(devices)}; {_plain(threads)} threads.",
         f"{result['timed_images']} images timed one at a time ({result['different_images']} different), models and "
-        f"backends in turns, after {warm} images of warm-up; boxes above {result['timed_conf']}.",
+        f"backends in turns, after {warm} images of warm-up; boxes above {result['timed_conf']}. The {rounds['kept']} "
+        f"quietest of {rounds['timed']} rounds, {100 * rounds['apart']:.1f} % apart.",
         f"Accuracy: {result['accuracy']}. Energy: {result['energy']}.",
         versions + ".",
     ]

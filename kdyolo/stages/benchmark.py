@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, Any
 from kdyolo.config import RuntimeSettings
 from kdyolo.errors import ConfigError
 from kdyolo.progress import Progress
+from kdyolo.stages.base import ARMS
 from kdyolo.storage import RunDir
 
 if TYPE_CHECKING:
     from kdyolo.datasets.view import View
     from kdyolo.evaluation.benchmark import Model
 
-ARMS = {"teacher": "teacher", "student": "student", "control": "baseline"}
-"""Name of a run's model -> stage that trained it."""
 IMGSZ = 640
 
 
@@ -136,6 +135,8 @@ def _unlike(model: Model, taken: set[str]) -> Model:
 
 def _warnings(result: dict[str, Any], models: Sequence[Model], view: View | None) -> list[str]:
     """What the figures alone do not tell, in sentences."""
+    from kdyolo.evaluation.speed import TOLERANCE
+
     sentences = []
     rows = result["rows"]
     if view is None and any(row["precision"] == "int8" for row in rows):
@@ -145,6 +146,12 @@ def _warnings(result: dict[str, Any], models: Sequence[Model], view: View | None
         )
     if foreign := [model.name for model in models if model.foreign]:
         sentences.append(f"{', '.join(foreign)} knows no class of the run's data set: its accuracy was not measured.")
+    rounds = rows[0]["rounds"]
+    if rounds["apart"] > TOLERANCE:
+        sentences.append(
+            f"Even the {rounds['kept']} quietest of {rounds['timed']} rounds are {100 * rounds['apart']:.0f} % apart: "
+            "something else works on this machine, and another run may differ as much."
+        )
     shaky = sorted({f"{row['model']} {row['backend']}" for row in rows if not row["warmup"]["stable"]})
     if shaky:
         sentences.append(

@@ -179,6 +179,41 @@ def test_energy_is_that_of_each_model(clock, paths):
     assert "energy_j" not in speed.measure(models, paths, timed=10, warmup=1)["big"]
 
 
+class Disturbed(Fake):
+    """A model that takes the longer the busier the machine is, which changes from round to round."""
+
+    def __init__(self, clock, log, busy, images):
+        super().__init__(clock, log, "a", (0, 0.01, 0))
+        self.busy, self.images = busy, images
+
+    def infer(self, batch):
+        self.clock.now += 0.01 * self.busy[(len(starts(self.log)) - 1) // self.images]
+        return batch
+
+
+@pytest.mark.parametrize(
+    ("busy", "timed", "p50"),
+    [
+        ([1, 1, 1], 3, 10.0),
+        ([1.5, 1, 1.02, 1.4, 1.01, 9], 5, 10.1),  # over as soon as three agree
+        ([1, 2, 3, 4, 5, 6], 6, 20.0),  # they never do
+    ],
+)
+def test_rounds_go_on_until_the_quietest_agree_and_only_those_are_reported(clock, paths, busy, timed, p50):
+    ticks, model = [], Disturbed(clock, [], busy, len(paths))
+    result = speed.measure({"a": model}, paths, timed=5, warmup=0, rounds=6, tick=ticks.append)["a"]
+    assert (result["rounds"]["timed"], result["rounds"]["kept"], result["p50"]) == (timed, speed.KEPT, p50)
+    assert (result["rounds"]["apart"] <= speed.TOLERANCE / 2) == (timed < 6)
+    assert ticks == list(range(1, 5 * timed + 1))
+
+
+def test_a_round_is_as_slow_as_all_its_models(clock):
+    # the second model, ten times as slow as the first, counts no more than it
+    kept, apart = speed.quietest(np.array([[1, 10], [2, 10], [1, 11], [1.1, 10.2], [4, 40]]))
+    assert kept == [0, 2, 3]
+    assert apart == pytest.approx((1.1 * 1.02) ** 0.5 - 1)
+
+
 def test_decoding_files_is_not_timed_and_broken_ones_are_passed_over(clock, paths, monkeypatch):
     real = speed.read_image
 

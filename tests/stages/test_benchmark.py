@@ -10,7 +10,8 @@ from builders import tree_state, write_image
 import kdyolo
 from kdyolo.engine import backends, export
 from kdyolo.errors import ConfigError, DatasetError, EnvironmentFault, RunExistsError, StageError
-from kdyolo.evaluation import memory
+from kdyolo.evaluation import memory, speed
+from kdyolo.evaluation.benchmark import ROUNDS
 from kdyolo.evaluation.power import Meter
 
 QUICK = {"timed": 3, "batches": (1, 2), "threads": 1, "device": "cpu", "imgsz": tiny.IMGSZ}
@@ -58,6 +59,16 @@ def test_all_models_of_a_run_that_are_there(labelled, without_packages):
     assert [row["backend"] for row in result["rows"]] == ["torch-fp32", "torch"]
     assert [one["backend"] for one in result["skipped"]] == ["onnx", "openvino", "openvino-int8"]
     assert result["skipped"][0]["reason"] == "It is not here. Get it."
+
+
+def test_a_busy_machine_is_said(lively, demo_set, monkeypatch):
+    monkeypatch.setattr(speed, "quietest", lambda medians: ([0, 1, 2], 0.07))
+    notes = tiny.Notes()
+    result = kdyolo.benchmark(
+        [lively], images=demo_set / "images", backends=["torch-fp32"], progress=notes, **QUICK | {"timed": 1}
+    )
+    assert result["rows"][0]["rounds"] == {"timed": ROUNDS, "kept": 3, "apart": 0.07}
+    assert any("rounds are 7 % apart" in sentence for sentence in notes.warnings)
 
 
 def test_files_on_a_folder_of_images(lively, demo_set, tmp_path):
