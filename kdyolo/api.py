@@ -234,7 +234,7 @@ def leaderboard(
     if not paths:
         raise ConfigError("No run is given.", "Name their folders: `kdyolo report runs/a runs/b`.")
     folder = default_folder(paths) if out is None else Path(out)
-    return build(paths, folder, chain(), progress or Silent(), force=force, skip_unfinished=skip_unfinished)
+    return build(paths, folder, chain, progress or Silent(), force=force, skip_unfinished=skip_unfinished)
 
 
 def benchmark(

@@ -291,10 +291,7 @@ class RunDir:
         try:
             lock.acquire(timeout=0)
         except filelock.Timeout as error:
-            raise RunExistsError(
-                f"Another process is using {self.root}: {_describe(_read_owner(owner_file, wait=True))}.",
-                "Wait for it to end, or give this one another --run folder.",
-            ) from error
+            raise self._in_use(_read_owner(owner_file, wait=True)) from error
         except OSError as error:
             raise storage_fault(error, self.root) from error
         try:
@@ -312,6 +309,21 @@ class RunDir:
         owner = _read_owner(owner_file)
         here = owner.get("host") == socket.gethostname()
         return None if not owner or (here and not psutil.pid_exists(owner.get("pid", -1))) else owner
+
+    def require_idle(self) -> None:
+        """Make sure that what is read now is not half of an old state and half of a new one.
+
+        Raises:
+            RunExistsError: Somebody holds the run.
+        """
+        if owner := self.holder():
+            raise self._in_use(owner)
+
+    def _in_use(self, owner: dict[str, Any]) -> RunExistsError:
+        return RunExistsError(
+            f"Another process is using {self.root}: {_describe(owner)}.",
+            "Wait for it to end, or give this one another --run folder.",
+        )
 
 
 def free_name(path: Path) -> Path:

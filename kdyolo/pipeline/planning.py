@@ -195,9 +195,10 @@ def _fresh(run: RunDir, stage: Stage, only: str | None) -> Step:
 def _check_needs(run: RunDir, steps: Sequence[Step], commands: Mapping[str, str], only: str) -> None:
     for step in steps:
         if step.action in ("run", "resume"):
+            own, whole = (f"`kdyolo {command} --run {run.shown}`" for command in (commands[step.stage], "run"))
             raise ConfigError(
                 f"'{only}' needs the stage '{step.stage}', which is not finished in {run.root}.",
-                f"`kdyolo {commands[step.stage]} --run {run.shown}` first, or `kdyolo run --run {run.shown}`.",
+                f"{own} first." if commands[step.stage].startswith("run ") else f"{own} first, or {whole}.",
             )
         if step.action == "redo":
             raise RunExistsError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -26,6 +26,8 @@ MEASURE = ("conf", "iou", "max_det")
 """What mAP depends on beside model and test split."""
 MACHINE = ("device", "processor", "platform", "precision", "threads")
 """What milliseconds depend on beside the model, as far as a run knows it."""
+Chain = Callable[[Config], Sequence[Stage]]
+"""The stages that settings ask for."""
 
 
 @dataclass(frozen=True)
@@ -97,14 +99,14 @@ class LeftOut:
     hint: str
 
 
-def gather(paths: Sequence[Path], stages: Sequence[Stage]) -> tuple[list[Contestant], list[LeftOut]]:
+def gather(paths: Sequence[Path], chain: Chain) -> tuple[list[Contestant], list[LeftOut]]:
     """Read runs; one with label budgets stands for the runs of its budgets, and one named twice is read once."""
     runs = list({run.root.resolve(): run for path in paths for run in _runs_at(path)}.values())
     read: list[Contestant] = []
     left_out: list[LeftOut] = []
     for run, name in zip(runs, names_of([run.root for run in runs]), strict=True):
         try:
-            read.append(_read(run, name, stages))
+            read.append(_read(run, name, chain))
         except KdyoloError as error:
             left_out.append(LeftOut(name, clean(error.message), clean(error.hint)))
     return read, left_out
@@ -139,18 +141,19 @@ def _runs_at(path: Path) -> list[RunDir]:
     return [RunDir(run.budgets / f"{share:g}") for share in shares]
 
 
-def _read(run: RunDir, name: str, stages: Sequence[Stage]) -> Contestant:
+def _read(run: RunDir, name: str, chain: Chain) -> Contestant:
     whole = RunDir(run.root.parents[1]) if run.root.parent.name == "budgets" else run
     if not run.root.is_dir():
         source = "" if whole.config.is_file() else "DATASET "
         raise DatasetError(f"There is no run at {run.root}.", f"Make it: `kdyolo run {source}--run {whole.shown}`.")
     run.require_begun()
+    run.require_idle()
     record = run.record("compare")
     if record is None or record.status != "done":
         raise DatasetError(f"{run.root} is not compared yet.", f"Finish it: `kdyolo run --run {whole.shown}`.")
     config, inputs = load_config(run.config), load(run)
     if "student" not in inputs.arms:
         raise DatasetError(f"{run.root} has no student.", f"Bring it up to date: `kdyolo run --run {run.shown}`.")
-    require_current(run, config, stages)
+    require_current(run, config, chain(config))
     view = load_view(run.stage("split"))
     return Contestant(name, run, inputs, config, view, fingerprint_of_test(view))

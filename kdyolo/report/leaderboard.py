@@ -12,10 +12,9 @@ from urllib.parse import quote
 from kdyolo.errors import DatasetError, RunExistsError
 from kdyolo.progress import Progress
 from kdyolo.report import leaderboard_page
-from kdyolo.report.contestants import MACHINE, MEASURE, Contestant, LeftOut, gather
+from kdyolo.report.contestants import MACHINE, MEASURE, Chain, Contestant, LeftOut, gather
 from kdyolo.report.load import FOLDERS, Arm
 from kdyolo.report.ranking import Row, Table, rank
-from kdyolo.stages.base import Stage
 from kdyolo.storage import RunDir, free_name, storage_fault, write_json, write_text
 
 KIND = "kdyolo leaderboard"
@@ -31,7 +30,7 @@ def default_folder(paths: Sequence[Path]) -> Path:
 def build(
     paths: Sequence[Path],
     out: Path,
-    stages: Sequence[Stage],
+    chain: Chain,
     progress: Progress,
     *,
     force: bool = False,
@@ -42,7 +41,7 @@ def build(
     Args:
         paths: Run directories; one with label budgets stands for the runs of its budgets.
         out: Folder for the files. An earlier leaderboard there is replaced.
-        stages: The whole chain.
+        chain: The stages that the settings of a run ask for.
         progress: Whom to tell.
         force: Move a folder aside that holds something else.
         skip_unfinished: Show the others where a run cannot be shown.
@@ -55,7 +54,7 @@ def build(
         RunExistsError: `out` holds something else.
         EnvironmentFault: The files cannot be written.
     """
-    contestants, left_out = gather(paths, stages)
+    contestants, left_out = gather(paths, chain)
     if left_out and not (skip_unfinished and contestants):
         raise _refusal(left_out, len(contestants))
     _require_outside(out, paths)

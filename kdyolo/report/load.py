@@ -212,7 +212,7 @@ def load(run: RunDir) -> Inputs:
         raise DatasetError(f"The comparison in {folder} holds no model.", "Run `kdyolo compare` again.")
     gone = LONGER.keys() - results.arms.keys()  # it may lie there, taken back after an earlier comparison
     records = {name: record for name in STAGES if name not in gone and (record := run.record(name))}
-    manifest = clean(_read_json(run.manifest, {}))
+    manifest = clean(_read_json(run.manifest, {}, f"`kdyolo run --run {run.shown}` writes it anew."))
     if isinstance(manifest, dict):
         manifest.pop("report", None)  # describes the report before this one
     return Inputs(
@@ -248,13 +248,13 @@ def _read_text(path: Path) -> str:
     return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
 
 
-def _read_json(path: Path, otherwise: Any) -> Any:
+def _read_json(path: Path, otherwise: Any, remedy: str = "Run `kdyolo compare` again.") -> Any:
     if not path.is_file():
         return otherwise
     try:
         return json.loads(path.read_bytes(), parse_constant=lambda name: None)
     except ValueError as error:
-        raise DatasetError(f"{path} is not JSON.", "Run `kdyolo compare` again.") from error
+        raise DatasetError(f"{path} is not JSON.", remedy) from error
 
 
 def _read_epochs(folder: Path) -> pd.DataFrame:

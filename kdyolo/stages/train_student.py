@@ -167,7 +167,7 @@ BASELINE = Stage(
 
 LONGER = Stage(
     name="longer",
-    command="run --equal-compute",
+    command="run --equal-compute --resume",
     needs=("split", "teacher", "pseudo", "baseline"),
     settings=_longer_settings,
     inputs=_inputs,

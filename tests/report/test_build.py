@@ -39,6 +39,13 @@ def test_the_same_run_gives_the_same_report_byte_for_byte(run):
     assert {f.name: f.read_bytes() for f in build(run)} == first
 
 
+def test_a_broken_manifest_is_named_with_what_writes_it_anew(run):
+    run.manifest.write_text('{"kdyolo": ')
+    with pytest.raises(DatasetError, match=r"manifest\.json is not JSON") as caught:
+        build(run)
+    assert "kdyolo run --run" in caught.value.hint
+
+
 def test_summary_has_the_agreed_shape(run):
     build(run)
     summary = json.loads((run.stage("report") / "summary.json").read_text())

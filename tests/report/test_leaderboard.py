@@ -35,7 +35,7 @@ def board(tmp_path):
 
     def build(*runs, out=tmp_path / "out", **options):
         paths = [run.root if isinstance(run, RunDir) else run for run in runs]
-        return leaderboard.build(paths, out, chain(), Heard(), **options)
+        return leaderboard.build(paths, out, chain, Heard(), **options)
 
     return build
 
@@ -198,6 +198,14 @@ def test_a_comparison_older_than_its_models_or_settings_is_left_out(board, three
     data = board(*three, skip_unfinished=True)
     assert [run["name"] for run in data["left_out"]] == ["good", "close"]
     assert all("changed after" in run["message"] for run in data["left_out"])
+
+
+def test_a_run_that_somebody_works_on_is_left_out(board, three):
+    with three[1].locked():
+        data = board(*three, skip_unfinished=True)
+    assert [run["name"] for run in data["left_out"]] == ["close"]
+    assert "Another process is using" in data["left_out"][0]["message"]
+    assert not board(*three)["left_out"]
 
 
 def test_without_detections_there_is_no_interval_and_a_reason(board, three):

@@ -6,6 +6,7 @@ import pytest
 import tiny
 
 from kdyolo import api
+from kdyolo.errors import ConfigError
 
 pytestmark = pytest.mark.slow
 
@@ -34,3 +35,10 @@ def test_taking_it_back_leaves_the_three_arms(finished, tmp_path):
     compared = run.require("compare").ended
     api.run(run=run.root, settings={"equal_compute": False})
     assert run.require("compare").ended == compared
+
+
+def test_comparing_alone_says_how_to_train_the_longer_control_first(finished, tmp_path):
+    run = tiny.copy_run(finished, tmp_path / "run")
+    with pytest.raises(ConfigError, match="needs the stage 'longer'") as caught:
+        api.compare(run.root, settings={"equal_compute": True})
+    assert caught.value.hint == f"`kdyolo run --equal-compute --resume --run {run.shown}` first."
