@@ -2,8 +2,8 @@
 
 Average precision comes from pycocotools (Lin et al. 2014, "Microsoft COCO", https://arxiv.org/abs/1405.0312):
 detections matched in score order, at IoU 0.50:0.05:0.95, precision interpolated at 101 recall points. Precision and
-recall are single figures, so they need a confidence; as in ultralytics (`ultralytics.utils.metrics.ap_per_class`) it is
-the one where F1 at IoU 0.5, averaged over classes, is best.
+recall are single figures, so they need a confidence: one that was chosen elsewhere, or, as in ultralytics
+(`ultralytics.utils.metrics.ap_per_class`), the one where F1 at IoU 0.5, averaged over classes, is best.
 """
 
 from __future__ import annotations
@@ -21,6 +21,9 @@ from kdyolo.evaluation.matching import Floats, Matches, match
 CONFIDENCES: Floats = np.arange(1001) / 1000
 """Confidences (1001,) in [0, 1] at which F1, precision and recall are measured."""
 
+USUAL_CONF = 0.25
+"""Operating point of a model that has no best one, because it finds nothing."""
+
 _IOU_50, _IOU_75 = 0, 5
 _FIGURES = ("precision", "recall", "mAP50", "mAP75", "mAP50_95")
 
@@ -31,6 +34,8 @@ class ClassAccuracy:
 
     Attributes:
         boxes: Number of truth boxes.
+        found: How many of them have a detection at `Accuracy.confidence`, IoU 0.5.
+        false_alarms: Detections at `Accuracy.confidence` that found none, or one that was found already.
         precision: At `Accuracy.confidence`, IoU 0.5; 0 where the class has truth and no detection that confident.
         recall: At `Accuracy.confidence`, IoU 0.5.
         mAP50: Average precision at IoU 0.5.
@@ -44,6 +49,8 @@ class ClassAccuracy:
     """
 
     boxes: int
+    found: int | None = None
+    false_alarms: int | None = None
     precision: float | None = None
     recall: float | None = None
     mAP50: float | None = None  # noqa: N815 - the field's name for it
@@ -57,7 +64,7 @@ class ClassAccuracy:
 
     def to_json(self) -> dict[str, Any]:
         """The single figures as plain data, None for n/a."""
-        return {name: getattr(self, name) for name in ("boxes", *_FIGURES, "best_threshold")}
+        return {name: getattr(self, name) for name in ("boxes", "found", "false_alarms", *_FIGURES, "best_threshold")}
 
 
 @dataclass(frozen=True)
@@ -66,7 +73,8 @@ class Accuracy:
 
     Attributes:
         images: Number of images, those without truth or detections included.
-        confidence: Where mean F1 is best; precision and recall, also per class, are measured there.
+        confidence: The operating point, given or where mean F1 is best; precision, recall and counts, also per class,
+            are measured there.
         mean: Means over the classes that have a truth box.
         per_class: Class name -> its figures, in the order of the class list; all None for a class without truth.
     """
@@ -75,6 +83,11 @@ class Accuracy:
     confidence: float | None
     mean: ClassAccuracy
     per_class: dict[str, ClassAccuracy]
+
+    @property
+    def operating_point(self) -> float:
+        """`confidence`, or `USUAL_CONF` without one."""
+        return USUAL_CONF if self.confidence is None else self.confidence
 
     @property
     def precision(self) -> float | None:
@@ -140,6 +153,7 @@ def evaluate(
     detections: Mapping[str, Detections],
     class_names: Sequence[str],
     max_det: int = 300,
+    confidence: float | None = None,
 ) -> Accuracy:
     """Measure a model's detections against the truth.
 
@@ -148,6 +162,8 @@ def evaluate(
         detections: The same keys -> what the model found, down to a low confidence (0.001), NMS done.
         class_names: Name of each class index, no name twice.
         max_det: Most confident detections counted per image and class.
+        confidence: Operating point in [0, 1], a multiple of 0.001, chosen on other images. None: where mean F1 is best
+            on these, which flatters precision and recall.
 
     Raises:
         ValueError: The two key sets differ, arrays do not fit together, a class index is unknown, a number is not
@@ -161,7 +177,7 @@ def evaluate(
     per_class = {name: ClassAccuracy(n) for name, n in zip(class_names, counts, strict=True)}
     present = [c for c, n in enumerate(counts) if n]
     if not present:
-        return Accuracy(len(truths), None, ClassAccuracy(0), per_class)
+        return Accuracy(len(truths), confidence, ClassAccuracy(0), per_class)
     keys = sorted(truths)
     matches = match(
         [(truths[k].xyxy, truths[k].cls, np.zeros(len(truths[k].cls))) for k in keys],
@@ -171,17 +187,21 @@ def evaluate(
     )
     curves = [_precision_recall_f1(m, counts[c], CONFIDENCES) for m, c in zip(matches, present, strict=True)]
     mean_f1 = np.mean([f1 for _, _, f1 in curves], axis=0)
-    best = _last_argmax(mean_f1)
+    best = _last_argmax(mean_f1) if confidence is None else int(np.abs(CONFIDENCES - confidence).argmin())
     for m, c, curve in zip(matches, present, curves, strict=True):
         per_class[class_names[c]] = _figures(m, counts[c], curve, best)
-    confidence = float(CONFIDENCES[best]) if mean_f1[best] > 0 else None
+    if confidence is None and mean_f1[best] > 0:
+        confidence = float(CONFIDENCES[best])
     return Accuracy(len(truths), confidence, _mean([f for f in per_class.values() if f.boxes], confidence), per_class)
 
 
 def _figures(matches: Matches, boxes: int, curves: tuple[Floats, Floats, Floats], best: int) -> ClassAccuracy:
     precision, recall, f1 = curves
+    confident = matches.hit[np.searchsorted(matches.score, CONFIDENCES[best], side="left") :]
     return ClassAccuracy(
         boxes=boxes,
+        found=int(confident.sum()),
+        false_alarms=int((~confident).sum()),
         precision=float(precision[best]),
         recall=float(recall[best]),
         mAP50=float(matches.precision[_IOU_50].mean()),
@@ -244,8 +264,13 @@ def _mean(found: list[ClassAccuracy], confidence: float | None) -> ClassAccuracy
     def mean(name: str) -> Any:
         return np.mean([getattr(figures, name) for figures in found], axis=0)
 
+    def total(name: str) -> int:
+        return sum(getattr(figures, name) for figures in found)
+
     return ClassAccuracy(
-        boxes=sum(figures.boxes for figures in found),
+        boxes=total("boxes"),
+        found=total("found"),
+        false_alarms=total("false_alarms"),
         best_threshold=confidence,
         pr_curve=mean("pr_curve"),
         f1_curve=mean("f1_curve"),

@@ -10,8 +10,6 @@ from kdyolo.datasets.view import View, ViewImage
 
 SPREAD = "spread"
 """The group of images that were chosen without a look at any model."""
-USUAL_CONF = 0.25
-"""Operating point of a model that has no best one, because it finds nothing."""
 _MOST = 3
 
 
@@ -20,7 +18,7 @@ def gallery(
     split: str,
     truths: Mapping[str, Truth],
     found: Mapping[str, Mapping[str, Detections]],
-    confidences: Mapping[str, float | None],
+    confidences: Mapping[str, float],
     ranked: Mapping[str, Sequence[Mapping[str, Any]]],
     count: int,
 ) -> list[dict[str, Any]]:
@@ -49,7 +47,7 @@ def gallery(
             "group": group,
             "boxes": boxes,
             "truth": _truth(truths[key], view.names),
-            "arms": {arm: _found(each[key], view.names, confidences[arm] or USUAL_CONF) for arm, each in found.items()},
+            "arms": {arm: _found(each[key], view.names, confidences[arm]) for arm, each in found.items()},
         }
         for key, group, boxes in chosen
     ]

@@ -11,7 +11,6 @@ from kdyolo.evaluation.bootstrap import bootstrap, keyed_matches
 from kdyolo.evaluation.calibration import calibrate
 from kdyolo.evaluation.error_budget import error_budget
 from kdyolo.evaluation.errors import ErrorSet, classify
-from kdyolo.evaluation.gallery import USUAL_CONF
 from kdyolo.evaluation.inheritance import biases, inheritance
 from kdyolo.evaluation.sizes import by_size
 from kdyolo.evaluation.verdicts import judge, of_nothing
@@ -48,10 +47,7 @@ def prove(
     verdict = None if difference is None else judge(difference, min_effect, drawn.images, drawn.seeds)
     if verdict and not any(drawn.estimates[arm]["mAP50_95"] for arm in ("student", "control")):
         verdict = of_nothing(drawn.seeds)
-    errors = {
-        arm: classify(truths, each[0], class_names, accuracy[arm].confidence or USUAL_CONF)
-        for arm, each in found.items()
-    }
+    errors = {arm: classify(truths, each[0], class_names, accuracy[arm].operating_point) for arm, each in found.items()}
     inherited = inheritance(errors["teacher"], errors["student"], errors["control"])
     biased = biases(accuracy["teacher"], accuracy["student"], accuracy["control"])
     return {

@@ -14,6 +14,7 @@ from kdyolo.language import ENGLISH, Language, mark
 from kdyolo.report import cautions, examples, facts, numbers, plots, proof, proof_plots, tables, verdict
 from kdyolo.report.arms import name as arm_name
 from kdyolo.report.arms import titles as arm_titles
+from kdyolo.report.glossary import glossary
 from kdyolo.report.load import FOLDERS, Arm, Inputs
 from kdyolo.report.pages import environment
 
@@ -53,6 +54,10 @@ def _context(inputs: Inputs, language: Language) -> dict[str, Any]:
         "names": {arm: arm_name(arm, language) for arm in arms},
         "split": verdict.split_name(results, language),
         "verdict": _opening(verdict.verdict(results, language)),
+        "task": verdict.task(inputs, language),
+        "version": numbers.plain(inputs.manifest.get("kdyolo")),
+        "operating_points": verdict.operating_points(results, language),
+        "counted": any(arm.found is not None for arm in arms.values()),
         "warnings": cautions.warnings(results, language),
         "headline": verdict.headline(results, language),
         "measured": verdict.how_measured(results.measured, language),
@@ -75,6 +80,7 @@ def _context(inputs: Inputs, language: Language) -> dict[str, Any]:
         "trained": {stage: titles[arm] for arm, stage in FOLDERS.items() if stage in inputs.records},
         "findings": _findings(inputs, language),
         "commands": commands(inputs, language),
+        "glossary": glossary(language),
     }
 
 

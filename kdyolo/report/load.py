@@ -57,6 +57,9 @@ class Latency(Quantiles):
 class Scores(_Part):
     """Accuracy in [0, 1]; None where there is nothing to find."""
 
+    boxes: int | None = None
+    found: int | None = None
+    false_alarms: int | None = None
     precision: float | None = None
     recall: float | None = None
     mAP50: float | None = None  # noqa: N815 - the field's name for it
@@ -68,7 +71,6 @@ class ClassScores(Scores):
     """One class of one arm."""
 
     name: str = Field(alias="class")
-    boxes: int | None = None
 
 
 _Lines = Annotated[dict[str, list[float] | None], BeforeValidator(_part)]

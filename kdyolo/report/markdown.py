@@ -19,8 +19,10 @@ _FIGURES: dict[str, tuple[str, Callable[..., str]]] = {
     "mAP50-95": ("mAP50-95", fraction),
     "mAP50": ("mAP50", fraction),
     "mAP75": ("mAP75", fraction),
-    "precision": (mark("Precision"), fraction),
-    "recall": (mark("Recall"), fraction),
+    "precision": (mark("Precision, mean of the classes"), fraction),
+    "recall": (mark("Recall, mean of the classes"), fraction),
+    "boxes found": (mark("Objects found"), number),
+    "false alarms": (mark("False alarms"), number),
     "latency p50 (ms)": (mark("Median ms per image (p50)"), _tenths),
     "latency p95 (ms)": (mark("95 %% of images take less, ms (p95)"), _tenths),
     "FPS": (mark("Images per second (FPS)"), _tenths),
@@ -30,6 +32,7 @@ _FIGURES: dict[str, tuple[str, Callable[..., str]]] = {
     "training time (s)": (mark("Training time"), duration),
 }
 """Column of `tables.final_table` -> how it is called and written."""
+_COUNTS = ("boxes found", "false alarms")
 _SPEED_HEAD = (
     *(mark("Arm"), "p50", "p90", "p95", "p99", mark("Mean")),
     *(mark("Preparing"), mark("Inference"), "NMS", "FPS"),
@@ -52,6 +55,7 @@ def figures(inputs: Inputs, language: Language = ENGLISH) -> dict[str, Any]:
         "titles": titles(arms, language),
         "split": verdict.split_name(results, language),
         "verdict": verdict.verdict(results, language),
+        "operating_points": verdict.operating_points(results, language),
         "warnings": sentences(results, language),
         "headline": verdict.headline(results, language),
         "final": final_rows(inputs, language),
@@ -122,6 +126,7 @@ def final_rows(inputs: Inputs, language: Language = ENGLISH) -> list[list[str]]:
     return rows + [
         [language.gettext(title), *(write(value, language=language) for value in table[column])]
         for column, (title, write) in _FIGURES.items()
+        if column not in _COUNTS or table[column].notna().any()
     ]
 
 

@@ -25,8 +25,11 @@ class Part(BaseModel):
 class Accuracy(Part):
     """Accuracy on the compared split, all in [0, 1]; null where there is nothing to find."""
 
-    precision: Share | None = Field(description="At the confidence of best F1 on these images, IoU 0.5.")
-    recall: Share | None = Field(description="At the confidence of best F1 on these images, IoU 0.5.")
+    boxes: Count | None = Field(description="Truth boxes.")
+    found: Count | None = Field(description="How many of them were found at the operating point, IoU 0.5.")
+    false_alarms: Count | None = Field(description="Boxes at the operating point that found none of them.")
+    precision: Share | None = Field(description="At the operating point, IoU 0.5; a mean over classes.")
+    recall: Share | None = Field(description="At the operating point, IoU 0.5; a mean over classes.")
     mAP50: Share | None = Field(description="Average precision at IoU 0.5, mean over classes.")  # noqa: N815
     mAP75: Share | None = Field(description="Average precision at IoU 0.75, mean over classes.")  # noqa: N815
     mAP50_95: Share | None = Field(  # noqa: N815
@@ -38,7 +41,6 @@ class ClassAccuracy(Accuracy):
     """The same figures of a single class."""
 
     name: str = Field(alias="class", description="Name of the class.")
-    boxes: Count | None = Field(description="Truth boxes of the class on the compared split.")
 
 
 class SizeAccuracy(Part):
@@ -89,7 +91,7 @@ class ArmSummary(Accuracy):
     labels: str | None = Field(description="What it learned from: gt, pseudo, gt+pseudo, gt+pool or pool.")
     scheme: str | None = Field(description="How it heard a teacher beside labels; null if it did not.")
     method: str | None = Field(description="Distillation methods, joined by +; null without a scheme.")
-    confidence: Share | None = Field(description="Score where F1 is best on these images: the operating point.")
+    confidence: Share | None = Field(description="The operating point: score of best F1 on the validation split.")
     per_class: list[ClassAccuracy] = Field(description="One a class, in the order of the data set.")
     sizes: dict[str, SizeAccuracy] = Field(description="small (below 32 x 32 px), medium, large (above 96 x 96 px).")
     calibration: Calibration | None = Field(description="Of the detections; null where not measured.")

@@ -44,6 +44,10 @@ def _final_row(name: str, arm: Arm) -> dict[str, Any]:
         "GFLOPs": arm.gflops,
         "size (MB)": arm.size_mb,
         "training time (s)": arm.train_seconds,
+        "confidence": arm.confidence,
+        "boxes": arm.boxes,
+        "boxes found": arm.found,
+        "false alarms": arm.false_alarms,
         "precision": arm.precision,
         "recall": arm.recall,
         "mAP50": arm.mAP50,
@@ -57,13 +61,22 @@ def _final_row(name: str, arm: Arm) -> dict[str, Any]:
 
 def class_table(inputs: Inputs) -> pd.DataFrame:
     """One row an arm and class, classes in the order of the data set."""
-    columns = ["arm", "class", "boxes", "precision", "recall", "mAP50", "mAP75", "mAP50-95"]
+    figures = {
+        "boxes": "boxes",
+        "boxes found": "found",
+        "false alarms": "false_alarms",
+        "precision": "precision",
+        "recall": "recall",
+        "mAP50": "mAP50",
+        "mAP75": "mAP75",
+        "mAP50-95": "mAP50_95",
+    }
     rows = [
-        (name, row.name, row.boxes, row.precision, row.recall, row.mAP50, row.mAP75, row.mAP50_95)
+        (name, row.name, *(getattr(row, figure) for figure in figures.values()))
         for name, arm in inputs.arms.items()
         for row in arm.per_class
     ]
-    return pd.DataFrame(rows, columns=columns)
+    return pd.DataFrame(rows, columns=["arm", "class", *figures])
 
 
 def epoch_table(epochs: pd.DataFrame) -> pd.DataFrame:
@@ -74,7 +87,7 @@ def epoch_table(epochs: pd.DataFrame) -> pd.DataFrame:
 
 def write_csv(table: pd.DataFrame, path: Path) -> Path:
     """Write a table as UTF-8 CSV: numbers in full, missing ones as ``n/a``, texts neutralised."""
-    whole = {"parameters": "Int64", "boxes": "Int64"}
+    whole = dict.fromkeys(("parameters", "boxes", "boxes found", "false alarms"), "Int64")
     numbers = table.astype({name: kind for name, kind in whole.items() if name in table})
     texts = [name for name in ("arm", "model", "labels", "class", "truth", "found") if name in table]
     numbers[texts] = numbers[texts].map(neutralise)

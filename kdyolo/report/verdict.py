@@ -8,10 +8,11 @@ from typing import Any
 from kdyolo.evaluation import sentences
 from kdyolo.language import ENGLISH, Language, mark
 from kdyolo.report.arms import name as arm_name
-from kdyolo.report.load import Arm, Results
-from kdyolo.report.numbers import NA, duration, number, percent, points, ratio
+from kdyolo.report.load import Arm, Inputs, Results
+from kdyolo.report.numbers import NA, duration, number, percent, points, ratio, shorten
 from kdyolo.report.proof import kept, student_against_control
 
+_MOST_NAMES, _LONGEST_NAME = 6, 40
 _SPLITS = {"train": mark("train"), "val": mark("val"), "test": mark("test")}
 
 
@@ -22,6 +23,26 @@ class Figure:
     title: str
     value: str
     note: str
+
+
+def task(inputs: Inputs, language: Language = ENGLISH) -> str:
+    """What is to be found, in how many images."""
+    names, record = inputs.results.classes, inputs.records.get("split")
+    splits = record.facts.get("splits", {}) if record else {}
+    counts = [splits.get(name, {}).get("images") for name in ("train", "val", "test")]
+    if not names or None in counts:
+        return ""
+    shown = ", ".join(shorten(name, _LONGEST_NAME) for name in names[:_MOST_NAMES])
+    if more := len(names) - _MOST_NAMES:
+        shown = shown if more < 0 else language.gettext("%(names)s and %(more)s more", names=shown, more=more)
+    train, val, test = (number(count, 0, language) for count in counts)
+    return language.gettext(
+        "To be found: %(names)s. %(train)s images to learn from, %(val)s to choose by, %(test)s to measure on.",
+        names=shown,
+        train=train,
+        val=val,
+        test=test,
+    )
 
 
 def verdict(results: Results, language: Language = ENGLISH) -> str:
@@ -62,7 +83,20 @@ def verdict(results: Results, language: Language = ENGLISH) -> str:
     )
     if sentence := _judged(results, language):
         return f"{sentence} {reached}"
-    return f"{reached} " + say("Whether that is chance, `kdyolo compare --resume` measures.")
+    return f"{reached} " + say("Whether that is chance was not measured yet: kdyolo compare --resume does it.")
+
+
+def operating_points(results: Results, language: Language = ENGLISH) -> str:
+    """Where the confidences of the models come from, that precision, recall and counts were measured at."""
+    if results.measured.get("confidence_from") == "val":
+        return language.gettext(
+            "mAP follows the COCO protocol. Precision, recall and counts depend on a confidence: that of each model's "
+            "best F1 on the validation images."
+        )
+    return language.gettext(
+        "mAP follows the COCO protocol. Precision and recall are at the confidence of each model's best F1 on these "
+        "same images, which flatters them; kdyolo compare --resume chooses it on validation images."
+    )
 
 
 def _where(results: Results, language: Language) -> str:
@@ -107,9 +141,9 @@ def split_name(results: Results, language: Language = ENGLISH) -> str:
 
 
 def _mean(results: Results, arm: str) -> float | None:
-    """mAP50-95 of an arm, the mean over its trainings."""
+    """mAP50-95 of an arm, the mean over its trainings; None without it."""
     of_seeds: float | None = results.uncertainty.get("arms", {}).get(arm, {}).get("mAP50_95")
-    return results.arms[arm].mAP50_95 if of_seeds is None else of_seeds
+    return (results.arms.get(arm) or Arm()).mAP50_95 if of_seeds is None else of_seeds
 
 
 def _is_plain(student: Arm) -> bool:
@@ -141,14 +175,16 @@ def headline(results: Results, language: Language = ENGLISH) -> list[Figure]:
     times = [
         say(text, time=duration(arm.train_seconds, language))
         for text, arm, name in (
-            (mark("teacher %(time)s"), teacher, "teacher"),
-            (mark("control %(time)s"), control, "control"),
+            (mark("before it the teacher %(time)s"), teacher, "teacher"),
+            (mark("the control %(time)s"), control, "control"),
         )
-        if name in results.arms
+        if name in results.arms and arm.train_seconds is not None
     ]
     return [
         Figure(
-            say("of the teacher's mAP kept"), percent(results.student_keeps, language), _points_kept(results, language)
+            say("of the teacher's mAP kept"),
+            percent(results.student_keeps, language),
+            "; ".join([_points_kept(results, language), *_control_keeps(results, language)]),
         ),
         Figure(
             say("as fast as the teacher"),
@@ -170,6 +206,14 @@ def headline(results: Results, language: Language = ENGLISH) -> list[Figure]:
         ),
         Figure(say("to train the student"), duration(student.train_seconds, language), "; ".join(times)),
     ]
+
+
+def _control_keeps(results: Results, language: Language) -> list[str]:
+    """What needs no teacher is no merit of distillation."""
+    teacher, control = _mean(results, "teacher"), _mean(results, "control")
+    if not teacher or control is None:
+        return []
+    return [language.gettext("without a teacher %(share)s", share=percent(control / teacher, language))]
 
 
 def _points_kept(results: Results, language: Language) -> str:
@@ -194,7 +238,7 @@ _LESSONS = {
 def lessons(arm: Arm, language: Language = ENGLISH) -> str:
     """What a model learned from, in words."""
     if arm.labels is None:
-        return language.word(NA)
+        return language.gettext("data that this run does not know")
     beside = f"; {arm.scheme} ({arm.method})" if arm.scheme else ""
     return language.word(_LESSONS.get(arm.labels, arm.labels)) + beside
 
@@ -221,10 +265,11 @@ def how_measured(measured: dict[str, Any], language: Language = ENGLISH) -> str:
         warmup=get("warmup_images"),
         conf=get("timed_conf"),
     )
+    sums = language.gettext("FPS is 1000 over the mean; medians of the steps do not add up to the median of the whole.")
     counted = language.gettext(
         "Accuracy counts scores from %(conf)s up. NMS at IoU %(iou)s, at most %(most)s detections an image.",
         conf=get("conf"),
         iou=get("iou"),
         most=get("max_det"),
     )
-    return f"{timed} {counted}"
+    return f"{timed} {sums} {counted}"

@@ -12,7 +12,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from kdyolo.boxes import iou_matrix
-from kdyolo.evaluation.accuracy import CONFIDENCES, Accuracy, Detections, Truth, evaluate
+from kdyolo.evaluation.accuracy import CONFIDENCES, USUAL_CONF, Accuracy, Detections, Truth, evaluate
 
 NAMES = ["leaf", "spot", "mite", "rust"]
 
@@ -126,6 +126,21 @@ def test_hand_computed_case():
     assert accuracy.confidence == pytest.approx(0.7)
     assert accuracy.precision == pytest.approx(2 / 3)
     assert accuracy.recall == 1.0
+    assert (accuracy.mean.found, accuracy.mean.false_alarms) == (2, 1)
+
+
+def test_an_operating_point_chosen_elsewhere_is_kept_and_changes_no_average_precision():
+    truths = {"a": truth((0, 0, 0, 10, 10), (0, 50, 50, 90, 90), (1, 0, 50, 20, 90))}
+    detections = {"a": found((0, 0.9, 0, 0, 10, 10), (0, 0.8, 200, 200, 220, 220), (0, 0.7, 50, 50, 90, 90))}
+    chosen, best = evaluate(truths, detections, NAMES, confidence=0.85), evaluate(truths, detections, NAMES)
+    assert chosen.confidence == chosen.operating_point == 0.85
+    leaf, spot = (chosen.per_class[name] for name in NAMES[:2])
+    assert (leaf.found, leaf.false_alarms, leaf.precision, leaf.recall) == (1, 0, 1, 0.5)
+    assert (spot.found, spot.false_alarms, spot.precision, spot.recall) == (0, 0, 0, 0)
+    assert (chosen.mean.boxes, chosen.mean.found, chosen.recall) == (3, 1, 0.25)
+    assert (chosen.mAP50, chosen.mAP75, chosen.mAP50_95) == (best.mAP50, best.mAP75, best.mAP50_95)
+    assert chosen.best_threshold == best.best_threshold
+    assert evaluate({}, {}, NAMES, confidence=0.4).operating_point == 0.4
 
 
 def test_each_truth_is_found_once_and_iou_decides():
@@ -171,6 +186,8 @@ def test_nothing_found_at_all():
     accuracy = evaluate({"a": truth((0, 0, 0, 10, 10)), "b": truth()}, {"a": found(), "b": found()}, NAMES)
     assert (accuracy.images, accuracy.precision, accuracy.recall, accuracy.mAP50_95) == (2, 0, 0, 0)
     assert accuracy.confidence is None
+    assert accuracy.operating_point == USUAL_CONF
+    assert (accuracy.mean.found, accuracy.mean.false_alarms) == (0, 0)
 
 
 @pytest.mark.parametrize("images", [0, 2])
@@ -237,6 +254,8 @@ def test_precision_recall_and_best_f1_by_brute_force(seed):
         assert (figures.precision, figures.recall) == pytest.approx(
             brute_force(truths, detections, c, accuracy.confidence)
         )
+        assert figures.found == pytest.approx(figures.recall * figures.boxes)
+        assert figures.found == pytest.approx(figures.precision * (figures.found + figures.false_alarms))
         for index in (1, 250, 500, 777):
             p, r = brute_force(truths, detections, c, CONFIDENCES[index])
             assert figures.f1_curve[index] == pytest.approx(2 * p * r / (p + r) if p + r else 0)

@@ -27,7 +27,8 @@ def synthetic_arm(name, classes, boxes):
     for i, (c, n) in enumerate(zip(classes, boxes, strict=True)):
         scores = [q + 0.19 - i / 50, q + 0.17 - i / 60, q + 0.26 - i / 40, q + 0.05 - i / 50, q - i / 30]
         keys = ("precision", "recall", "mAP50", "mAP75", "mAP50_95")
-        rows.append({"class": c, "boxes": n, **dict(zip(keys, scores if n else [None] * 5, strict=True))})
+        counts = {"boxes": n, "found": n - 3, "false_alarms": i + 6} if n else {"boxes": 0}
+        rows.append({"class": c, **counts, **dict(zip(keys, scores if n else [None] * 5, strict=True))})
     recall = [i / 100 for i in range(101)]
     curve = [max(0.0, 1 - r ** (9 * q)) for r in recall]
     ms = 84.0 if large else 11.5
@@ -35,7 +36,7 @@ def synthetic_arm(name, classes, boxes):
         "model": MODELS[name],
         "labels": LABELS[name],
         **{"precision": q + 0.18, "recall": q + 0.16, "mAP50": q + 0.25, "mAP75": q + 0.04, "mAP50_95": q},
-        "confidence": 0.34,
+        **{"confidence": 0.34, "boxes": sum(boxes), "found": sum(boxes) - 6, "false_alarms": 13},
         "per_class": rows,
         "curves": {"recall": recall, "precision": {"all": curve, **dict.fromkeys(classes, curve)}},
         "params": 97_231_450 if large else 2_503_919,
@@ -78,6 +79,7 @@ def synthetic_results(classes=CLASSES, arms=("teacher", "student", "control")):
                 "warmup_images": 10,
             },
             **{"imgsz": None, "conf": 0.001, "iou": 0.7, "max_det": 300, "processor": "a made-up processor"},
+            "confidence_from": "val",
         },
         "same_start": True,
         "versions": {"kdyolo": "0.1.0", "torch": "2.9.1"},
@@ -185,11 +187,10 @@ def make_run(root, results=None, examples=None, trained=("teacher", "student", "
         (folder / "results.csv").write_text(synthetic_csv(QUALITY[arm], spaces=arm == "control"))
     facts = facts or {
         "split": {
-            "images": {"train": 336, "val": 72, "test": 72},
-            "boxes": {
-                "train": {"leaf": 180, "spot": 95},
-                "val": {"leaf": 41, "spot": 20},
-                "test": {"leaf": 40, "spot": 21},
+            "splits": {
+                "train": {"images": 336, "boxes_per_class": {"leaf": 180, "spot": 95}},
+                "val": {"images": 72, "boxes_per_class": {"leaf": 41, "spot": 20}},
+                "test": {"images": 72, "boxes_per_class": {"leaf": 40, "spot": 21}},
             },
             "quarantined": {"truncated": 2, "empty_file": 1},
             "dataset_sha256": "d" * 64,

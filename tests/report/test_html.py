@@ -52,11 +52,40 @@ def test_figures_are_those_of_the_comparison(run):
         assert arm["sha256"] in page.text
         for row in arm["per_class"][:2]:
             assert f"{row['mAP50_95']:.3f}" in page.text
-    table = page.text[page.text.index("Confidence of best F1") - 900 :]
+    table = page.text[page.text.index("Objects found, of 61") - 900 :]
     assert " ".join(f"{a['mAP50_95']:.3f}" for a in results["arms"].values()) in table
     assert "yolov5x distilled into yolov5n" in page.text
     for shown in ("93 %", "7.3×", "37×", "5 min 12 s", "1 h 47 min"):
         assert shown in page.text
+
+
+def test_what_was_found_is_counted(run):
+    page, _ = page_of(run)
+    assert "Objects found, of 61 55 55 55" in page.text
+    assert "False alarms 13 13 13" in page.text
+    counted = page.text[page.text.index("Counted at each model's confidence") :]
+    assert "leaf 40 37 3 6 37 3 6 37 3 6" in counted
+    assert "mite 0 n/a n/a n/a" in counted
+    assert "best F1 on the validation images" in page.text
+
+
+def test_a_comparison_that_counted_nothing_says_how_it_chose_its_confidence(tmp_path, synthetic):
+    results = synthetic.results()
+    del results["measured"]["confidence_from"]
+    for arm in results["arms"].values():
+        for part in (arm, *arm["per_class"]):
+            part.pop("found", None)
+    page, _ = page_of(synthetic.run(tmp_path / "run", results))
+    assert "Objects found" not in page.text
+    assert "Counted at" not in page.text
+    assert "which flatters them; kdyolo compare --resume" in page.text
+
+
+def test_it_says_what_is_to_be_found_and_what_words_mean(run):
+    page, _ = page_of(run)
+    assert "To be found: leaf, spot, mite. 336 images to learn from, 72 to choose by, 72 to measure on." in page.text
+    assert page.text.index("To be found") < page.text.index("of the teacher's mAP kept")
+    assert "The range that holds the middle 95 of 100 resampled results." in page.text
 
 
 def test_it_opens_with_the_verdict_and_shows_what_was_recorded(run):

@@ -8,11 +8,12 @@ import pytest
 import tiny
 
 from kdyolo import api
+from kdyolo.config import RuntimeSettings
 from kdyolo.datasets.view import load_view
 from kdyolo.engine.detector import Detector
 from kdyolo.errors import DatasetError, RunExistsError, UntrustedFileError
 from kdyolo.evaluation.accuracy import evaluate
-from kdyolo.evaluation.splits import truths
+from kdyolo.evaluation.splits import detect, truths
 from kdyolo.stages import compare as module
 from kdyolo.storage import RunDir, sha256_file, write_json
 
@@ -97,6 +98,19 @@ def test_figures_can_be_computed_again_from_the_predictions(lively_results):
     assert len(pd.read_csv(run.stage("compare") / "predictions_teacher.csv")) > 50
 
 
+def test_the_operating_point_is_chosen_on_validation_images(lively_results):
+    run, results = lively_results
+    view = load_view(run.stage("split"))
+    detector = Detector(run.stage("teacher") / "best.pt", tiny.IMGSZ, RuntimeSettings(device="cpu"), view.names)
+    images = view.splits["val"]
+    found = detect(detector, images, 0.05, 0.7, tiny.Notes(), "val")
+    teacher = results["arms"]["teacher"]
+    assert results["measured"]["confidence_from"] == "val"
+    assert teacher["confidence"] == evaluate(truths(images), found, view.names).operating_point
+    counts = [sum(row[name] or 0 for row in teacher["per_class"]) for name in ("boxes", "found", "false_alarms")]
+    assert counts == [teacher[name] for name in ("boxes", "found", "false_alarms")]
+
+
 def module_detections(xyxy, score, cls):
     from kdyolo.boxes import Detections
 
@@ -174,16 +188,12 @@ def test_arms_are_measured_on_the_same_images_with_their_own_models(run, monkeyp
     monkeypatch.setattr(Detector, "predict", predict)
     with tiny.opened_files() as names:
         api.compare(run.root, force=True)
-    assert len(predicted) == 3
-    assert (
-        predicted[0]
-        == predicted[1]
-        == predicted[2]
-        == [i.image.name for i in load_view(run.stage("split")).splits["test"]]
-    )
+    splits = load_view(run.stage("split")).splits
+    test, val = ([image.image.name for image in splits[name]] for name in ("test", "val"))
+    assert predicted == [test] * 3 + [val] * 3
     opened = [n for n in names if "/split/images/" in n]
     assert opened
-    assert not [n for n in opened if "/images/test/" not in n]
+    assert not [n for n in opened if "/images/train/" in n]
 
 
 def test_measuring_again_gives_the_same_accuracy(run, results):
