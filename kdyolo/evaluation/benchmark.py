@@ -14,7 +14,7 @@ from kdyolo.engine import environment, export
 from kdyolo.engine.backends import MOST_SHAPES, Exported, OpenVino, open_detector
 from kdyolo.engine.detector import Detector, Image
 from kdyolo.errors import ConfigError, StageError
-from kdyolo.evaluation import accuracy, memory, splits
+from kdyolo.evaluation import memory, splits
 from kdyolo.evaluation.power import Meter
 from kdyolo.evaluation.speed import TIMED_CONF, measure, read_images, sizes_met, sweep
 from kdyolo.progress import Progress
@@ -25,7 +25,6 @@ REFERENCE = "torch-fp32"
 WARMUP = 10
 ROUNDS = 8
 """Most rounds over the timed images, see `speed.measure`."""
-_CONF, _IOU = 0.001, 0.7  # as `compare` measures mAP
 
 
 @dataclass(frozen=True)
@@ -152,12 +151,11 @@ def _accuracy(plan: Plan, detectors: Mapping[Key, Detector], progress: Progress)
     if plan.view is None:
         return {}
     images = plan.view.splits["test"]
-    truth, own = splits.truths(images), {model.name for model in plan.models if not model.foreign}
+    own = {model.name for model in plan.models if not model.foreign}
     scores = {}
     for (name, backend), detector in detectors.items():
         if name in own:
-            found = splits.detect(detector, images, _CONF, _IOU, progress, f"{name} {backend} on test")
-            score = accuracy.evaluate(truth, found, plan.view.names).mAP50_95
+            score = splits.score(detector, images, plan.view.names, progress, f"{name} {backend} on test").mAP50_95
             scores[name, backend] = None if score is None else round(score, 6)
     return scores
 
@@ -216,7 +214,7 @@ def _conditions(plan: Plan, images: Sequence[Image], detectors: Mapping[Key, Det
         "different_images": len(images),
         "batches": list(plan.batches),
         "timed_conf": TIMED_CONF,
-        "timed_iou": _IOU,
+        "timed_iou": splits.MAP_IOU,
         "accuracy": f"test split, {len(test)} images" if test else "not measured: no run was given",
         "calibration_images": len(export.sample(plan.calibration)),
         "energy": f"not measured: {meter.fault}" if meter.fault else "RAPL, whole processor packages",

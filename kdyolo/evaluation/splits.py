@@ -11,7 +11,11 @@ from kdyolo.datasets.formats.labels import read_labels
 from kdyolo.datasets.view import ViewImage
 from kdyolo.engine.detector import Detector
 from kdyolo.errors import DatasetError
+from kdyolo.evaluation.accuracy import Accuracy, evaluate
 from kdyolo.progress import Progress
+
+MAP_CONF, MAP_IOU = 0.001, 0.7
+"""Lowest score that counts for mAP, and overlap from which suppression takes two boxes for one; the usual ones."""
 
 
 def truths(images: Sequence[ViewImage]) -> dict[str, Truth]:
@@ -49,6 +53,25 @@ def detect(
         progress.update(done)
     progress.finish()
     return found
+
+
+def score(
+    detector: Detector,
+    images: Sequence[ViewImage],
+    class_names: Sequence[str],
+    progress: Progress,
+    title: str,
+    conf: float = MAP_CONF,
+    iou: float = MAP_IOU,
+    augment: bool = False,
+) -> Accuracy:
+    """How good a model is on images of a view.
+
+    Raises:
+        DatasetError: See `detect`.
+    """
+    found = detect(detector, images, conf, iou, progress, title, augment)
+    return evaluate(truths(images), found, class_names)
 
 
 def nothing() -> Detections:

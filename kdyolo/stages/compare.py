@@ -132,12 +132,11 @@ def _detector(context: StageContext, view: View, record: StageRecord, stage: str
 
 def _operating_point(context: StageContext, view: View, detector: Detector, arm: str) -> float:
     """The confidence of best mean F1 on validation images: chosen on test images, it would flatter every model."""
-    from kdyolo.evaluation.accuracy import evaluate
-    from kdyolo.evaluation.splits import detect, truths
+    from kdyolo.evaluation.splits import score
 
-    settings, images = context.config.compare, view.splits["val"]
-    found = detect(detector, images, settings.conf, settings.iou, context.progress, f"{arm} on val")
-    return evaluate(truths(images), found, view.names).operating_point
+    settings, title = context.config.compare, f"{arm} on val"
+    images = view.splits["val"]
+    return score(detector, images, view.names, context.progress, title, settings.conf, settings.iou).operating_point
 
 
 def _of_more_seeds(context: StageContext, view: View, record: StageRecord) -> list[dict[str, Detections]]:

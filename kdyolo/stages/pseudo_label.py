@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from kdyolo.pseudo.fusion import Floats
     from kdyolo.pseudo.table import PseudoLabels
 
-MAP_CONF = 0.001
 LOWEST_SCORE = 0.1
 """Boxes below are not even in the table: the floor of the lower threshold in dual-threshold schemes."""
 _MAX_NOT_FINITE = 0.01
@@ -143,8 +142,7 @@ def pseudo_label(context: StageContext) -> StageResult:
 def _teacher(context: StageContext, view: View, imgsz: int) -> tuple[Detector, Floats | None]:
     """The teacher; if it is several models, what each is worth in each class: its AP50-95 on the validation split."""
     from kdyolo.engine.detector import Detector
-    from kdyolo.evaluation.accuracy import evaluate
-    from kdyolo.evaluation.splits import detect, truths
+    from kdyolo.evaluation.splits import score
     from kdyolo.pseudo import team
     from kdyolo.pseudo.fusion import class_weights
 
@@ -156,8 +154,7 @@ def _teacher(context: StageContext, view: View, imgsz: int) -> tuple[Detector, F
     for number, (path, class_map) in enumerate(models, 1):
         detector = Detector(path, imgsz, runtime, view.names, class_map)
         title = f"teacher {number} of {len(models)} on validation"
-        found = detect(detector, images, MAP_CONF, iou, context.progress, title)
-        figures = evaluate(truths(images), found, view.names).per_class
+        figures = score(detector, images, view.names, context.progress, title, iou=iou).per_class
         aps.append({view.names[ours]: figures[view.names[ours]].mAP50_95 for ours in set(class_map.values())})
     weights = class_weights(aps, view.names)
     return team.load(folder, imgsz, runtime, view.names, weights), weights
@@ -172,24 +169,21 @@ def _remove(path: Path) -> None:
 
 def _score(detector: Detector, view: View, context: StageContext) -> Accuracy:
     """Measure the teacher on the validation split, and stop if it has nothing to teach."""
-    from kdyolo.evaluation.accuracy import evaluate
-    from kdyolo.evaluation.splits import detect, truths
+    from kdyolo.evaluation.splits import score
 
+    settings, title = context.config.pseudo, "teacher on validation"
     images = view.splits["val"]
-    settings = context.config.pseudo
-    title = "teacher on validation"
-    found = detect(detector, images, MAP_CONF, settings.iou, context.progress, title, settings.augment)
-    accuracy = evaluate(truths(images), found, view.names)
-    limit, score = settings.min_map50, accuracy.mAP50 or 0.0
-    if score < limit and not context.force:
+    accuracy = score(detector, images, view.names, context.progress, title, iou=settings.iou, augment=settings.augment)
+    limit, reached = settings.min_map50, accuracy.mAP50 or 0.0
+    if reached < limit and not context.force:
         raise StageError(
-            f"The teacher reaches mAP50 {score:.3f} on the validation split, below {limit}: its labels would teach "
+            f"The teacher reaches mAP50 {reached:.3f} on the validation split, below {limit}: its labels would teach "
             "its mistakes.",
             "Train it longer or from pretrained weights; to label all the same: "
             f"`kdyolo pseudo-label --run {context.run.shown} --force`.",
         )
-    if score < limit:
-        context.progress.warn(f"Going on with a teacher of mAP50 {score:.3f} on the validation split (--force).")
+    if reached < limit:
+        context.progress.warn(f"Going on with a teacher of mAP50 {reached:.3f} on the validation split (--force).")
     return accuracy
 
 

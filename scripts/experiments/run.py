@@ -28,8 +28,7 @@ from kdyolo.config import load_config
 from kdyolo.datasets.view import load_view
 from kdyolo.engine import checkpoints
 from kdyolo.engine.detector import Detector
-from kdyolo.evaluation.accuracy import evaluate
-from kdyolo.evaluation.splits import detect, truths
+from kdyolo.evaluation.splits import score
 from kdyolo.progress import Silent
 from kdyolo.storage import RunDir
 
@@ -136,9 +135,7 @@ class Experiment:
         detector = Detector(folder / "best.pt", self.given.imgsz, config.runtime, view.names)
         figures = {}
         for split in ("val", "test"):
-            images = view.splits[split]
-            found = detect(detector, images, 0.001, 0.7, Silent(), split)
-            figures[split] = evaluate(truths(images), found, view.names)
+            figures[split] = score(detector, view.splits[split], view.names, Silent(), split)
         with (folder / "results.csv").open(encoding="utf-8") as file:
             last = list(csv.DictReader(file))[-1]
         return {

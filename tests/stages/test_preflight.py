@@ -14,7 +14,9 @@ from kdyolo.distill import preflight
 from kdyolo.distill.method import Objective
 from kdyolo.engine import checkpoints
 from kdyolo.errors import ConfigError, DatasetError, StageError
+from kdyolo.stages import preflight as stage
 from kdyolo.stages.preflight import teacher_warnings
+from kdyolo.storage import RunDir
 
 pytestmark = pytest.mark.slow
 
@@ -90,9 +92,15 @@ def test_the_look_changes_nothing(labelled, tmp_path, monkeypatch, settings):
     assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())
 
 
+@pytest.fixture
+def _no_model(monkeypatch):
+    """The control's own record says what it reaches; there is no model to measure."""
+    monkeypatch.setattr(stage, "_on_validation", lambda context, control: control.facts["map"])
+
+
 def context(teacher="yolov5m", teacher_map=0.5, control_map=None, **settings):
     """A run of which only records exist."""
-    control = None if control_map is None else SimpleNamespace(status="done", facts={"val_mAP50_95": control_map})
+    control = None if control_map is None else SimpleNamespace(status="done", facts={"map": control_map})
     facts = {
         "teacher": SimpleNamespace(facts={"model": teacher}),
         "pseudo": SimpleNamespace(facts={"teacher_val": {"mAP50_95": teacher_map}}),
@@ -110,6 +118,7 @@ def test_a_gap_that_is_too_wide_suggests_who_may_stand_between():
     assert teacher_warnings(context("unnamed")) == []
 
 
+@pytest.mark.usefixtures("_no_model")
 def test_a_teacher_no_better_than_the_control_is_told():
     assert teacher_warnings(context(control_map=0.4)) == []
     (warning,) = teacher_warnings(context(control_map=0.499))
@@ -117,3 +126,17 @@ def test_a_teacher_no_better_than_the_control_is_told():
     (warning,) = teacher_warnings(context(control_map=0.52))
     assert "2.0 mAP50-95 points below" in warning
     assert teacher_warnings(context(control_map=0.52, **{"distill.scheme": "self"})) == []
+
+
+def test_hard_labels_in_place_of_the_truth_are_told_of_where_answers_are_heard():
+    (warning,) = teacher_warnings(context(**{"student.labels": "pseudo"}))
+    assert "--labels gt+pool" in warning
+    assert teacher_warnings(context(**{"distill.scheme": "labels"})) == []
+    assert teacher_warnings(context(**{"distill.scheme": "self", "student.labels": "pseudo"})) == []
+
+
+def test_teacher_and_control_are_measured_alike(finished):
+    """The tiny teacher is the control: same model, start, seed and labels."""
+    config = load_config(finished / "config.yaml")
+    same = SimpleNamespace(run=RunDir(finished), config=config, progress=tiny.Notes())
+    assert stage._lead(same) == pytest.approx(0, abs=1e-9)
