@@ -210,6 +210,7 @@ def leaderboard(
     *,
     force: bool = False,
     skip_unfinished: bool = False,
+    lang: Lang | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Set compared runs side by side: which student is best, and which others may be as good.
@@ -220,6 +221,8 @@ def leaderboard(
             first run.
         force: Move a folder aside that holds something else.
         skip_unfinished: Show the others where a run is missing, unfinished or broken.
+        lang: Language of ``leaderboard.html`` and ``.md``, ``en`` or ``pt``. None: English. The other two are for
+            programs and in English.
         progress: Whom to tell; nobody by default.
 
     Returns:
@@ -234,7 +237,8 @@ def leaderboard(
     if not paths:
         raise ConfigError("No run is given.", "Name their folders: `kdyolo report runs/a runs/b`.")
     folder = default_folder(paths) if out is None else Path(out)
-    return build(paths, folder, chain, progress or Silent(), force=force, skip_unfinished=skip_unfinished)
+    options = {"force": force, "skip_unfinished": skip_unfinished}
+    return build(paths, folder, chain, progress or Silent(), **options, lang=lang or "en")
 
 
 def benchmark(

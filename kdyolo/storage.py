@@ -308,7 +308,7 @@ class RunDir:
         owner_file = self.root / "lock.json"
         owner = _read_owner(owner_file)
         here = owner.get("host") == socket.gethostname()
-        return None if not owner or (here and not psutil.pid_exists(owner.get("pid", -1))) else owner
+        return None if not owner or (here and not _lives(owner)) else owner
 
     def require_idle(self) -> None:
         """Make sure that what is read now is not half of an old state and half of a new one.
@@ -316,14 +316,27 @@ class RunDir:
         Raises:
             RunExistsError: Somebody holds the run.
         """
-        if owner := self.holder():
-            raise self._in_use(owner)
+        if not (owner := self.holder()):
+            return
+        if owner.get("host") not in (None, socket.gethostname()):
+            raise _left_locked(self.root / "lock.json", owner)
+        with contextlib.suppress(OSError):
+            try:
+                with filelock.FileLock(self.root / ".lock").acquire(timeout=0):
+                    return  # the file was left by a process whose number another one has now
+            except filelock.Timeout:
+                raise self._in_use(owner) from None
 
     def _in_use(self, owner: dict[str, Any]) -> RunExistsError:
         return RunExistsError(
             f"Another process is using {self.root}: {_describe(owner)}.",
             "Wait for it to end, or give this one another --run folder.",
         )
+
+
+def _lives(owner: dict[str, Any]) -> bool:
+    pid = owner.get("pid")
+    return isinstance(pid, int) and 0 < pid < 2**31 and psutil.pid_exists(pid)
 
 
 def free_name(path: Path) -> Path:
@@ -359,16 +372,19 @@ def _describe(owner: dict[str, Any]) -> str:
     return f"process {owner.get('pid', '?')} on {owner.get('host', '?')}, `{owner.get('command', '?')}`"
 
 
+def _left_locked(owner_file: Path, owner: dict[str, Any]) -> RunExistsError:
+    return RunExistsError(
+        f"{owner_file.parent} was left locked by {_describe(owner)}, on another host.",
+        f"If that process has ended, delete {owner_file} and run the command again.",
+    )
+
+
 def _take_over(owner_file: Path, warn: Callable[[str], None]) -> None:
     """Judge what a former holder left: the operating system has freed its lock, so on this host it is dead."""
     if not owner_file.exists():
         return
     owner = _read_owner(owner_file)
     if owner.get("host") not in (None, socket.gethostname()):
-        raise RunExistsError(
-            f"{owner_file.parent} was left locked by {_describe(owner)}, on another host.",
-            f"If that process has ended, delete {owner_file} and run the command again.",
-        )
-    pid = owner.get("pid")
-    if isinstance(pid, int) and pid != os.getpid() and not psutil.pid_exists(pid):
+        raise _left_locked(owner_file, owner)
+    if owner.get("pid") != os.getpid() and not _lives(owner):
         warn(f"Taking over the lock of {_describe(owner)}, which ended without cleaning up.")

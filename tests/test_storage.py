@@ -158,6 +158,34 @@ def test_fault_67_68_one_run_one_process(run):
     assert not (run.root / "lock.json").exists()
 
 
+def test_reading_waits_for_nobody_who_is_gone(run):
+    run.require_idle()
+    for owner in (
+        {"pid": 1, "host": socket.gethostname()},
+        {"pid": "abc", "host": socket.gethostname()},
+        {"pid": 10**30},
+    ):
+        storage.write_json(run.root / "lock.json", owner)
+        run.require_idle()  # the file is there, the lock is not held
+    storage.write_json(run.root / "lock.json", {"pid": 1, "host": "elsewhere", "command": "kdyolo run"})
+    with pytest.raises(RunExistsError, match="another host") as caught:
+        run.require_idle()
+    assert "delete" in caught.value.hint
+
+
+def test_reading_a_run_that_is_worked_on_is_refused(run):
+    holder = subprocess.Popen([sys.executable, "-c", HOLD, str(run.root)], stdout=subprocess.PIPE, text=True)
+    try:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(RunExistsError, match=f"process {holder.pid}"):
+            run.require_idle()
+    finally:
+        holder.kill()
+        holder.wait()
+    run.require_idle()
+
+
 def test_fault_68_a_lock_of_another_host_is_left_alone(run):
     storage.write_json(run.root / "lock.json", {"pid": 1, "host": "elsewhere", "command": "kdyolo run"})
     with pytest.raises(RunExistsError, match="another host"), run.locked():

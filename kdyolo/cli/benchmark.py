@@ -59,7 +59,9 @@ def benchmark(
     batch: Annotated[
         str, typer.Option(metavar="A,B,...", rich_help_panel=BENCHMARK_PANEL, help="Images a batch.")
     ] = "1,4,8",
-    timed: Annotated[int, typer.Option(min=1, rich_help_panel=BENCHMARK_PANEL, help="Images timed.")] = 60,
+    timed: Annotated[
+        int, typer.Option(min=1, rich_help_panel=BENCHMARK_PANEL, help="Images timed in each round.")
+    ] = 60,
     threads: Annotated[
         int | None,
         typer.Option(min=1, rich_help_panel=BENCHMARK_PANEL, help="CPU threads; by default all physical cores."),

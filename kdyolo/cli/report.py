@@ -72,9 +72,7 @@ def report(
     if len(runs) > 1:
         if pdf:
             raise ConfigError("--pdf prints the report of one run.", "Name one, or leave --pdf out.")
-        if lang not in (None, "en"):
-            raise ConfigError("The leaderboard is written in English only.", "Name one run, or leave --lang out.")
-        several(console, runs, out, force=force, skip_unfinished=skip_unfinished)
+        several(console, runs, out, force=force, skip_unfinished=skip_unfinished, lang=lang)
         return
     if out is not None or force or skip_unfinished:
         raise ConfigError(
@@ -102,6 +100,7 @@ def register(app: typer.Typer) -> None:
         "kdyolo report runs/first --pdf",
         "kdyolo report runs/first --lang pt",
         "kdyolo report runs/first runs/second runs/third --out comparison",
+        "kdyolo report runs/first runs/second --lang pt",
         "kdyolo report --schema",
     )
     more = "--pdf takes the first Chromium, Chrome or Edge that is installed; KDYOLO_BROWSER names another one."

@@ -30,12 +30,13 @@ _FIGURES = ("precision", "recall", "mAP50", "mAP75", "mAP50_95")
 
 @dataclass(frozen=True)
 class ClassAccuracy:
-    """One class, or the mean over classes. All figures in [0, 1]; None where there is no truth box to find.
+    """One class, or the mean over classes. Shares in [0, 1], None where there is no truth box to find.
 
     Attributes:
         boxes: Number of truth boxes.
         found: How many of them have a detection at `Accuracy.confidence`, IoU 0.5.
-        false_alarms: Detections at `Accuracy.confidence` that found none, or one that was found already.
+        false_alarms: Detections at `Accuracy.confidence` that found none, or one that was found already. Counts are
+            None where no class has a truth box.
         precision: At `Accuracy.confidence`, IoU 0.5; 0 where the class has truth and no detection that confident.
         recall: At `Accuracy.confidence`, IoU 0.5.
         mAP50: Average precision at IoU 0.5.
@@ -88,6 +89,20 @@ class Accuracy:
     def operating_point(self) -> float:
         """`confidence`, or `USUAL_CONF` without one."""
         return USUAL_CONF if self.confidence is None else self.confidence
+
+    @property
+    def choice(self) -> float | None:
+        """The confidence to use on other images, a multiple of 0.001: of those with the best mean F1 the middle one.
+
+        `confidence`, the strictest of them, is the score of one of these images' own hits: elsewhere, hits as good
+        would fall below it. None without any hit.
+        """
+        f1 = self.mean.f1_curve
+        if f1 is None or not f1.max():
+            return None
+        last = _last_argmax(f1)
+        worse = np.flatnonzero(f1[:last] < f1.max())
+        return float(CONFIDENCES[(last + (worse[-1] + 1 if len(worse) else 0)) // 2])
 
     @property
     def precision(self) -> float | None:
@@ -188,11 +203,14 @@ def evaluate(
     curves = [_precision_recall_f1(m, counts[c], CONFIDENCES) for m, c in zip(matches, present, strict=True)]
     mean_f1 = np.mean([f1 for _, _, f1 in curves], axis=0)
     best = _last_argmax(mean_f1) if confidence is None else int(np.abs(CONFIDENCES - confidence).argmin())
+    for c in set(range(len(class_names))) - set(present):
+        wrong = sum(int(((d.cls == c) & (d.score >= CONFIDENCES[best])).sum()) for d in detections.values())
+        per_class[class_names[c]] = ClassAccuracy(0, found=0, false_alarms=wrong)
     for m, c, curve in zip(matches, present, curves, strict=True):
         per_class[class_names[c]] = _figures(m, counts[c], curve, best)
     if confidence is None and mean_f1[best] > 0:
         confidence = float(CONFIDENCES[best])
-    return Accuracy(len(truths), confidence, _mean([f for f in per_class.values() if f.boxes], confidence), per_class)
+    return Accuracy(len(truths), confidence, _mean(list(per_class.values()), confidence), per_class)
 
 
 def _figures(matches: Matches, boxes: int, curves: tuple[Floats, Floats, Floats], best: int) -> ClassAccuracy:
@@ -260,12 +278,14 @@ def _best_threshold(matches: Matches, boxes: int) -> float | None:
     return float(thresholds[_last_argmax(_precision_recall_f1(matches, boxes, thresholds)[2])])
 
 
-def _mean(found: list[ClassAccuracy], confidence: float | None) -> ClassAccuracy:
+def _mean(classes: list[ClassAccuracy], confidence: float | None) -> ClassAccuracy:
+    """Means over the classes with truth; counts over all."""
+
     def mean(name: str) -> Any:
-        return np.mean([getattr(figures, name) for figures in found], axis=0)
+        return np.mean([getattr(figures, name) for figures in classes if figures.boxes], axis=0)
 
     def total(name: str) -> int:
-        return sum(getattr(figures, name) for figures in found)
+        return sum(getattr(figures, name) for figures in classes)
 
     return ClassAccuracy(
         boxes=total("boxes"),

@@ -50,7 +50,8 @@ def measure(
     warmed up, see `warm_up`.
 
     Work of others only ever adds time, in phases of seconds to minutes. With several rounds all images are therefore
-    run again until the `KEPT` quietest rounds are within `TOLERANCE` / 2 of each other, and those alone are reported.
+    run again until the `KEPT` quietest rounds are within `TOLERANCE` / 2 of each other, on average over the models, and
+    those alone are reported.
 
     Args:
         detectors: Name -> model.
@@ -77,8 +78,10 @@ def measure(
         seconds, spent = _round(detectors, images, timed, (conf, iou), _after(warmup + len(taken) * timed, tick), meter)
         taken.append(seconds)
         joules.append(spent)
-        if len(taken) >= KEPT:
+        if rounds > 1:
             kept, apart = quietest(np.array([np.median(one.sum(axis=2), axis=0) for one in taken]))
+    if len(taken) < rounds:
+        tick(warmup + rounds * timed)
     common = {"rounds": {"timed": len(taken), "kept": len(kept), "apart": round(apart, 4)}} if rounds > 1 else {}
     result = {}
     for index, name in enumerate(detectors):

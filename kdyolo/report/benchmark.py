@@ -72,7 +72,7 @@ def conditions(result: Mapping[str, Any]) -> list[str]:
         f"{result['processor']}, {result['cores']} cores; device {', '.join(devices)}; {_plain(threads)} threads.",
         f"{result['timed_images']} images timed one at a time ({result['different_images']} different), models and "
         f"backends in turns, after {warm} images of warm-up; boxes above {result['timed_conf']}. The {rounds['kept']} "
-        f"quietest of {rounds['timed']} rounds, {100 * rounds['apart']:.1f} % apart.",
+        f"quietest of {rounds['timed']} rounds, {100 * rounds['apart']:.1f} % apart on average.",
         f"Accuracy: {result['accuracy']}. Energy: {result['energy']}.",
         versions + ".",
     ]

@@ -10,8 +10,9 @@ from typing import Any
 from urllib.parse import quote
 
 from kdyolo.errors import DatasetError, RunExistsError
+from kdyolo.language import Lang, language
 from kdyolo.progress import Progress
-from kdyolo.report import leaderboard_page
+from kdyolo.report import leaderboard_page, leaderboard_words
 from kdyolo.report.contestants import MACHINE, MEASURE, Chain, Contestant, LeftOut, gather
 from kdyolo.report.load import FOLDERS, Arm
 from kdyolo.report.ranking import Row, Table, rank
@@ -35,6 +36,7 @@ def build(
     *,
     force: bool = False,
     skip_unfinished: bool = False,
+    lang: Lang = "en",
 ) -> dict[str, Any]:
     """Rank runs and write the four files; the same runs give the same files.
 
@@ -45,6 +47,7 @@ def build(
         progress: Whom to tell.
         force: Move a folder aside that holds something else.
         skip_unfinished: Show the others where a run cannot be shown.
+        lang: Of ``leaderboard.html`` and ``leaderboard.md``; what is for programs is in English.
 
     Returns:
         What ``leaderboard.json`` says.
@@ -65,8 +68,8 @@ def build(
         progress.warn(f"{run.name} is left out: {run.message} {run.hint}")
     for warning in data["warnings"]:
         progress.warn(warning)
-    write_text(out / "leaderboard.html", leaderboard_page.page(data, tables))
-    write_text(out / "leaderboard.md", leaderboard_page.markdown(data))
+    write_text(out / "leaderboard.html", leaderboard_page.page(data, tables, language(lang)))
+    write_text(out / "leaderboard.md", leaderboard_page.markdown(data, tables, language(lang)))
     write_text(out / "leaderboard.csv", leaderboard_page.csv(data))
     write_json(out / "leaderboard.json", data)
     return data
@@ -127,7 +130,7 @@ def as_data(tables: Sequence[Table], left_out: Sequence[LeftOut], out: Path) -> 
         "kind": KIND,
         "tables": [_table(table, out) for table in tables],
         "left_out": [vars(run) for run in left_out],
-        "warnings": _warnings(tables),
+        "warnings": leaderboard_words.warnings(tables),
     }
 
 
@@ -140,10 +143,14 @@ def _table(table: Table, out: Path) -> dict[str, Any]:
         "images": len(first.truth),
         "classes": list(first.inputs.results.classes),
         "measured": {name: measured.get(name) for name in MEASURE},
-        "speed": {"comparable": not table.speed_differs, "why_not": table.speed_differs or None, **_machine(table)},
+        "speed": {"comparable": not table.speed_differs, "why_not": _why_not(table), **_machine(table)},
         "rows": [_row(row, not table.speed_differs, out) for row in table.rows],
         "settings": {key: dict(zip(names, values, strict=True)) for key, values in table.settings.items()},
     }
+
+
+def _why_not(table: Table) -> str | None:
+    return leaderboard_words.speed(table.speed_differs) if table.speed_differs else None
 
 
 def _machine(table: Table) -> dict[str, Any]:
@@ -173,7 +180,7 @@ def _row(row: Row, same_speed: bool, out: Path) -> dict[str, Any]:
         "p50_ms": {arm: row.mean(arm, _p50) if same_speed else None for arm in FOLDERS},
         "size_mb": {arm: row.mean(arm, _size) for arm in FOLDERS},
         "train_seconds": {arm: row.mean(arm, lambda a: a.train_seconds) for arm in FOLDERS},
-        "note": row.note or None,
+        "note": leaderboard_words.notes(row.notes) or None,
     }
 
 
@@ -191,21 +198,3 @@ def _run(run: Contestant, out: Path) -> dict[str, Any]:
     if page.is_file():
         link = quote(Path(os.path.relpath(page, out.absolute())).as_posix())
     return {"name": run.name, "seeds": list(run.seeds), "report": link}
-
-
-def _warnings(tables: Sequence[Table]) -> list[str]:
-    found = []
-    if len({table.runs[0].test for table in tables}) > 1:
-        found.append(
-            "The runs were measured on different test splits. A figure of one table says nothing about a figure of "
-            "another: to compare them, give all runs the same split (`--from` a run's splits.csv)."
-        )
-    elif len(tables) > 1:
-        found.append(
-            "The runs were measured with different score or NMS thresholds, so they stand in different tables."
-        )
-    for number, table in enumerate(tables, 1):
-        where = f"Table {number}: speed" if len(tables) > 1 else "Speed"
-        if table.speed_differs:
-            found.append(f"{where} is n/a, for {table.speed_differs}.")
-    return found

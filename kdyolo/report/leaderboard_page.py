@@ -4,67 +4,86 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import pandas as pd
 from markupsafe import Markup, escape
 
-from kdyolo.report import gfm
-from kdyolo.report.numbers import NA, duration, fraction, number, plain, points, shorten
+from kdyolo.language import ENGLISH, Language, mark
+from kdyolo.report import gfm, leaderboard_words
+from kdyolo.report.arms import name as arm_name
+from kdyolo.report.numbers import NA, duration, fraction, number, plain, shorten, signed
 from kdyolo.report.pages import environment
 from kdyolo.report.pareto import Point, pareto_plot
-from kdyolo.report.ranking import BELOW, BEST, EVEN, Row, Table
+from kdyolo.report.ranking import BEST, Row, Table
 from kdyolo.text import neutralise
 
 COLUMNS = {
-    "rank": "Place",
-    "name": "Run",
-    "method": "Method",
-    "share": "Labels kept",
-    "student": "Student mAP50-95",
-    "behind": "Minus the best (points)",
-    "control": "Control mAP50-95",
-    "gain": "Student - control (points)",
-    "teacher": "Teacher mAP50-95",
-    "p50": "ms an image",
-    "size": "MB",
-    "time": "Training",
+    "rank": mark("Place"),
+    "name": mark("Run"),
+    "method": mark("Method"),
+    "share": mark("Labels kept"),
+    "student": mark("Student mAP50-95"),
+    "behind": mark("Minus the best (points)"),
+    "control": mark("Control mAP50-95"),
+    "gain": mark("Student - control (points)"),
+    "teacher": mark("Teacher mAP50-95"),
+    "p50": mark("ms an image"),
+    "size": mark("MB"),
+    "time": mark("Training"),
 }
-"""Cell of `cells` -> the head of its column."""
+"""Cell of `cells` -> the head of its column, in English."""
 
 Cell = tuple[str, str]
 """A text, and the lines that stand small beneath it."""
 
 _SHOWN_HASH = 8
 _LONGEST_LABEL = 26
-_NOTE = (
-    "Mean of the trainings, their standard deviation and their number. Intervals hold 95 % of the resamples of the "
+_NOTE = mark(
+    "Mean of the trainings, their standard deviation and their number. Intervals hold 95 %% of the resamples of the "
     "test images (and of the seeds, where there are several). The best is the best on these very images, which "
     "flatters it a little."
 )
 
 
-def page(data: Mapping[str, Any], tables: Sequence[Table]) -> str:
+def page(data: Mapping[str, Any], tables: Sequence[Table], language: Language = ENGLISH) -> str:
     """The leaderboard as one HTML file; every text of the runs is escaped."""
     shown = [
-        {
-            "title": "All runs" if len(tables) == 1 else f"Table {place}",
-            "data": of_table,
-            "rows": [(row, cells(row)) for row in of_table["rows"]],
-            "settings": settings_rows(of_table),
-            "plot": _plot(table, of_table, place),
-            "folded": any(len(row.runs) > 1 for row in table.rows),
-            "notes": [(row["name"], row["note"]) for row in of_table["rows"] if row["note"]],
-        }
+        _shown(table, of_table, place if len(tables) > 1 else 0, language)
         for place, (table, of_table) in enumerate(zip(tables, data["tables"], strict=True), 1)
     ]
-    made = environment()
-    made.filters |= {"opening": opening, "ticked": _ticked}
-    count = sum(len(table.runs) for table in tables)
+    made = environment(language)
+    made.filters |= {"opening": partial(leaderboard_words.opening, language=language), "ticked": _ticked}
     text = made.get_template("leaderboard.html.j2").render(
-        data=data, tables=shown, columns=COLUMNS, count=count, note=_NOTE
+        left_out=data["left_out"],
+        warnings=leaderboard_words.warnings(tables, language),
+        tables=shown,
+        columns=_heads(language),
+        count=sum(len(table.runs) for table in tables),
+        note=language.gettext(_NOTE),
     )
     return text.rstrip() + "\n"
+
+
+def _shown(table: Table, data: Mapping[str, Any], place: int, language: Language) -> dict[str, Any]:
+    """A table as the page shows it; `place` is 0 where it is the only one."""
+    say = language.gettext
+    return {
+        "title": say("Table %(place)s", place=place) if place else say("All runs"),
+        "data": data,
+        "rows": [(row, cells(row, language)) for row in data["rows"]],
+        "settings": settings_rows(data, language),
+        "plot": _plot(table, data, place or 1, language),
+        "folded": any(len(row.runs) > 1 for row in table.rows),
+        "notes": [
+            (row.name, [leaderboard_words.note(one, language) for one in row.notes]) for row in table.rows if row.notes
+        ],
+    }
+
+
+def _heads(language: Language) -> dict[str, str]:
+    return {key: language.gettext(head) for key, head in COLUMNS.items()}
 
 
 def _ticked(text: str) -> Markup:
@@ -72,79 +91,84 @@ def _ticked(text: str) -> Markup:
     return Markup(re.sub("`([^`]*)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704 - escaped just before
 
 
-def opening(table: Mapping[str, Any]) -> str:
-    """Which row is the best, and how many others may be as good, in a sentence."""
-    best, others = table["rows"][0], table["rows"][1:]
-    score = best["mAP50_95"]["student"]
-    if score is None:
-        return "No student could be measured."
-    where = f"{points(score['mean'])} mAP50-95 points on {number(table['images'])} test images"
-    sentence = f"{best['label']} has the best student: {where}"
-    standings = [row["standing"] for row in others]
-    if even := standings.count(EVEN):
-        return f"{sentence}; {even} of the {len(others)} others {'is' if even == 1 else 'are'} {EVEN}."
-    return f"{sentence}; all others are below it." if others and set(standings) == {BELOW} else f"{sentence}."
-
-
-def cells(row: Mapping[str, Any]) -> dict[str, Cell]:
+def cells(row: Mapping[str, Any], language: Language = ENGLISH) -> dict[str, Cell]:
     """A row as texts, in the order of `COLUMNS`."""
-    share, seeds = row["labels_fraction"], ", ".join(map(str, row["seeds"]))
-    data = row["dataset_sha256"][:_SHOWN_HASH] or NA
-    behind = ("0", row["standing"]) if row["standing"] == BEST else _interval(row["to_best"], row["standing"])
+    missing, standing = language.word(NA), row["standing"] and language.word(row["standing"])
+    verdict = language.word(row["verdict"]) if row["verdict"] in leaderboard_words.VERDICTS else row["verdict"]
+    best = row["standing"] == BEST
     made = {
         "rank": (str(row["rank"]), ""),
-        "name": (row["name"], f"seed{'s' if len(row['seeds']) > 1 else ''} {seeds}, data {data}"),
-        "method": (row["method"] or row["scheme"], f"{row['model'] or NA}, {row['scheme']}, {row['labels'] or NA}"),
-        "share": (f"{100 * share:.3g} %", ""),
-        **{arm: _score(row["mAP50_95"][arm]) for arm in ("student", "control", "teacher")},
-        "behind": behind,
-        "gain": _interval(row["gain"], row["verdict"]),
-        "p50": (number(row["p50_ms"]["student"], 1), ""),
-        "size": (number(row["size_mb"]["student"], 1), ""),
-        "time": (duration(row["train_seconds"]["student"]), ""),
+        "name": (row["name"], _origin(row, language)),
+        "method": (
+            row["method"] or row["scheme"],
+            ", ".join((row["model"] or missing, row["scheme"], row["labels"] or missing)),
+        ),
+        "share": (language.digits(f"{100 * row['labels_fraction']:.3g} %"), ""),
+        **{arm: _score(row["mAP50_95"][arm], language) for arm in ("student", "control", "teacher")},
+        "behind": ("0", standing) if best else _interval(row["to_best"], standing, language),
+        "gain": _interval(row["gain"], verdict, language),
+        "p50": (number(row["p50_ms"]["student"], 1, language), ""),
+        "size": (number(row["size_mb"]["student"], 1, language), ""),
+        "time": (duration(row["train_seconds"]["student"], language), ""),
     }
     return {key: made[key] for key in COLUMNS}
 
 
-def joined(row: Mapping[str, Any]) -> list[str]:
+def _origin(row: Mapping[str, Any], language: Language) -> str:
+    """Seeds and data of a row."""
+    seeds, data = ", ".join(map(str, row["seeds"])), row["dataset_sha256"][:_SHOWN_HASH] or language.word(NA)
+    return language.ngettext(
+        "seed %(seeds)s, data %(data)s", "seeds %(seeds)s, data %(data)s", len(row["seeds"]), seeds=seeds, data=data
+    )
+
+
+def joined(row: Mapping[str, Any], language: Language = ENGLISH) -> list[str]:
     """The same where nothing can stand beneath."""
-    made = cells(row).values()
+    made = cells(row, language).values()
     return [f"{text} ({', '.join(small.splitlines())})" if small else text for text, small in made]
 
 
-def _score(score: Mapping[str, Any] | None) -> Cell:
+def _score(score: Mapping[str, Any] | None, language: Language) -> Cell:
     if score is None:
-        return NA, ""
-    spread = "" if score["spread"] is None else f"± {fraction(score['spread'])} ({score['trainings']})"
-    return fraction(score["mean"]), spread
+        return language.word(NA), ""
+    spread = "" if score["spread"] is None else f"± {fraction(score['spread'], language)} ({score['trainings']})"
+    return fraction(score["mean"], language), spread
 
 
-def _interval(found: Mapping[str, float] | None, what: str | None) -> Cell:
+def _interval(found: Mapping[str, float] | None, what: str | None, language: Language) -> Cell:
     if not found:
-        return NA, what or ""
-    estimate, low, high = (f"{round(100 * found[name], 2) + 0.0:+.2f}" for name in ("estimate", "low", "high"))
-    return estimate, "\n".join((f"{low} to {high}", *((what,) if what else ())))
+        return language.word(NA), what or ""
+    estimate, low, high = (signed(100 * found[name], 2, language) for name in ("estimate", "low", "high"))
+    return estimate, "\n".join(
+        (language.gettext("%(low)s to %(high)s", low=low, high=high), *((what,) if what else ()))
+    )
 
 
-def settings_rows(table: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+def settings_rows(table: Mapping[str, Any], language: Language = ENGLISH) -> tuple[list[str], list[list[str]]]:
     """Head and rows of the settings that are not the same everywhere, a row for each of the table."""
     keys = list(table["settings"])
     names = [row["name"] for row in table["rows"]]
-    return ["Run", *keys], [[name, *(plain(table["settings"][key][name]) for key in keys)] for name in names]
+    body = [[name, *(plain(table["settings"][key][name], language) for key in keys)] for name in names]
+    return [language.gettext("Run"), *keys], body
 
 
-def _plot(table: Table, data: Mapping[str, Any], place: int) -> Markup | None:
+def _plot(table: Table, data: Mapping[str, Any], place: int, language: Language) -> Markup | None:
     """mAP50-95 against time an image, or where that cannot be compared against file size."""
     fast = data["speed"]["comparable"] and all(row["p50_ms"]["student"] for row in data["rows"])
-    found = list(_points(table.rows, data["rows"], "p50_ms" if fast else "size_mb"))
+    found = list(_points(table.rows, data["rows"], "p50_ms" if fast else "size_mb", language))
     if not found:
         return None
-    title = "Accuracy against time" if fast else "Accuracy against file size"
-    axis, unit = ("median time of an image", "ms") if fast else ("file size", "MB")
-    return Markup(pareto_plot(found, f"{title}, table {place}", axis, unit))  # noqa: S704 - drawn by this package
+    say = language.gettext
+    if fast:
+        title = say("Accuracy against time, table %(place)s", place=place)
+        axis, unit = say("median time of an image"), "ms"
+    else:
+        title = say("Accuracy against file size, table %(place)s", place=place)
+        axis, unit = say("file size"), "MB"
+    return Markup(pareto_plot(found, title, axis, unit, language))  # noqa: S704 - drawn by this package
 
 
-def _points(rows: Sequence[Row], data: Sequence[Mapping[str, Any]], cost: str) -> list[Point]:
+def _points(rows: Sequence[Row], data: Sequence[Mapping[str, Any]], cost: str, language: Language) -> list[Point]:
     """Students by rank, then every different teacher and control once."""
     found: dict[tuple[Any, ...], Point] = {}
     for arm in ("student", "teacher", "control"):
@@ -154,25 +178,32 @@ def _points(rows: Sequence[Row], data: Sequence[Mapping[str, Any]], cost: str) -
                 continue
             model = row.runs[0].arms[arm].model
             same = (arm, row.rank) if arm == "student" else (arm, model, score)
-            name = f"{row.rank} {row.runs[0].name}" if arm == "student" else f"{arm} {model} ({row.rank})"
+            once = f"{arm_name(arm, language)} {model} ({row.rank})"
+            name = f"{row.rank} {row.runs[0].name}" if arm == "student" else once
             found.setdefault(same, Point(arm, shorten(name, _LONGEST_LABEL), at, score.mean, score.spread))
     return list(found.values())
 
 
-def markdown(data: Mapping[str, Any]) -> str:
+def markdown(data: Mapping[str, Any], tables: Sequence[Table], language: Language = ENGLISH) -> str:
     """The leaderboard as GitHub-flavoured Markdown; every text of the runs is escaped."""
     shown = [
         {
-            "data": table,
-            "opening": opening(table),
-            "rows": [joined(row) for row in table["rows"]],
-            "settings": settings_rows(table),
+            "data": of_table,
+            "opening": leaderboard_words.opening(of_table, language),
+            "rows": [joined(row, language) for row in of_table["rows"]],
+            "settings": settings_rows(of_table, language),
+            "notes": [(row.name, leaderboard_words.notes(row.notes, language)) for row in table.rows if row.notes],
         }
-        for table in data["tables"]
+        for table, of_table in zip(tables, data["tables"], strict=True)
     ]
-    return gfm.render(
-        "leaderboard.md.j2", {"data": data, "tables": shown, "head": list(COLUMNS.values()), "note": _NOTE}
-    )
+    context = {
+        "left_out": data["left_out"],
+        "warnings": leaderboard_words.warnings(tables, language),
+        "tables": shown,
+        "head": list(_heads(language).values()),
+        "note": language.gettext(_NOTE),
+    }
+    return gfm.render("leaderboard.md.j2", context, language)
 
 
 def csv(data: Mapping[str, Any]) -> str:

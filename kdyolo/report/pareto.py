@@ -10,6 +10,7 @@ from typing import Any
 
 from matplotlib.transforms import Bbox
 
+from kdyolo.language import ENGLISH, Language
 from kdyolo.report.numbers import number
 from kdyolo.report.svg import COLOURS, INK, MARKERS, Line, draw_svg
 
@@ -51,7 +52,7 @@ def front(points: Sequence[Point]) -> list[Point]:
     return kept
 
 
-def pareto_plot(points: Sequence[Point], title: str, axis: str, unit: str) -> str:
+def pareto_plot(points: Sequence[Point], title: str, axis: str, unit: str, language: Language = ENGLISH) -> str:
     """The plot as ``<svg>``.
 
     Args:
@@ -59,6 +60,7 @@ def pareto_plot(points: Sequence[Point], title: str, axis: str, unit: str) -> st
         title: One that no other plot of the page has.
         axis: What the cost is.
         unit: Its unit.
+        language: Of the numbers and of what is not given; `title`, `axis` and labels are in it already.
     """
 
     def draw(axes: Any) -> list[Line]:
@@ -68,28 +70,29 @@ def pareto_plot(points: Sequence[Point], title: str, axis: str, unit: str) -> st
             axes.scatter(p.cost, p.score, s=46, color=COLOURS[p.arm], marker=MARKERS[p.arm], linewidth=0, zorder=3)
             if p.spread:
                 axes.errorbar(p.cost, p.score, p.spread, color=COLOURS[p.arm], lw=1, capsize=2.5)
-        _scale(axes, points)
-        axes.set(xlabel=f"{axis} ({unit}, log scale)", ylabel="mAP50-95 on test")
+        _scale(axes, points, language)
+        axes.set_xlabel(language.gettext("%(axis)s (%(unit)s, log scale)", axis=axis, unit=unit))
+        axes.set_ylabel(language.gettext("mAP50-95 on test"))
         place_labels(axes, points)
-        return [_readable([p for p in points if p.arm == arm], unit) for arm in COLOURS]
+        return [_readable([p for p in points if p.arm == arm], unit, language) for arm in COLOURS]
 
-    return draw_svg(title, (6.6, 4.4), draw)
+    return draw_svg(title, (6.6, 4.4), draw, language)
 
 
-def _readable(points: Sequence[Point], unit: str) -> Line:
+def _readable(points: Sequence[Point], unit: str, language: Language) -> Line:
     points = sorted(points, key=lambda p: (p.cost, p.score))
-    values = [(p.label, number(p.cost, 1), number(p.score, 3)) for p in points]
+    values = [(p.label, number(p.cost, 1, language), number(p.score, 3, language)) for p in points]
     return Line(f"{{0}}: {{1}} {unit}, mAP50-95 {{2}}", [p.cost for p in points], [p.score for p in points], values)
 
 
-def _scale(axes: Any, points: Sequence[Point]) -> None:
+def _scale(axes: Any, points: Sequence[Point], language: Language = ENGLISH) -> None:
     costs, scores = [p.cost for p in points], [p.score for p in points]
     low, high = min(costs) / 1.7, max(costs) * 1.7
     ticks = [step * 10.0**power for power in range(-3, 7) for step in _STEPS if low <= step * 10.0**power <= high]
     axes.set(xscale="log", xlim=(low, high))
     axes.set_xticks(ticks[:: 1 + len(ticks) // 9])
     axes.minorticks_off()
-    axes.xaxis.set_major_formatter(lambda value, position: f"{value:g}")
+    axes.xaxis.set_major_formatter(lambda value, position: language.digits(f"{value:g}"))
     margin = max(0.02, 0.25 * (max(scores) - min(scores)))
     axes.set_ylim(max(0.0, min(scores) - margin), min(1.0, max(scores) + margin))
 

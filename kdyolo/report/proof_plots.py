@@ -152,7 +152,7 @@ def _calibration_line(arm: str, rows: Sequence[Mapping[str, float]], language: L
 
 
 def confidence_curves(arms: Mapping[str, Arm], language: Language = ENGLISH) -> list[str]:
-    """Mean precision, recall and F1 at IoU 0.5 against confidence, a dot where the arm's F1 is best."""
+    """Mean precision, recall and F1 at IoU 0.5 against confidence, a dot at the arm's operating point."""
     plots = (_confidence_curve(arms, title, name, point, language) for title, (name, point) in _CURVES.items())
     return [plot for plot in plots if plot]
 

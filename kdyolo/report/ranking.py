@@ -5,20 +5,21 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 from kdyolo.config import stable_hash
 from kdyolo.errors import KdyoloError
 from kdyolo.evaluation.across_runs import difference
 from kdyolo.evaluation.bootstrap import Interval
 from kdyolo.evaluation.verdicts import judge
+from kdyolo.language import mark
 from kdyolo.progress import Progress
 from kdyolo.report import proof
 from kdyolo.report.contestants import MACHINE, Contestant
 from kdyolo.report.load import FOLDERS, Arm, clean
-from kdyolo.report.numbers import number, plain
+from kdyolo.report.numbers import plain
 
-BEST, EVEN, BELOW = "best", "indistinguishable from the best", "below the best"
+BEST, EVEN, BELOW = mark("best"), mark("indistinguishable from the best"), mark("below the best")
 
 _SAME_SPEED = 1.25
 """The same model at the same size is not further apart on the same, idle machine."""
@@ -45,6 +46,19 @@ class Score:
     trainings: int
 
 
+class Note(NamedTuple):
+    """What must be known of a row; `leaderboard_words.note` says it.
+
+    Attributes:
+        of: ``same_student`` (of the row named by `value`), ``no_interval`` (`value` says why, in English),
+            ``first_seed`` or ``not_measured``.
+        value: See there.
+    """
+
+    of: Literal["same_student", "no_interval", "first_seed", "not_measured"]
+    value: str = ""
+
+
 @dataclass(frozen=True)
 class Row:
     """One line of a table: a run, or the runs of several seeds with otherwise the same settings.
@@ -57,7 +71,7 @@ class Row:
         verdict: What that shows, see `evaluation.verdicts`; empty if unknown.
         to_best: Student minus that of the best row, in the same way; empty for the best, and where it is unknown.
         standing: `BEST`, `EVEN` or `BELOW`; empty where it is unknown.
-        note: Why something is unknown.
+        notes: Why something is unknown.
     """
 
     runs: tuple[Contestant, ...]
@@ -67,7 +81,7 @@ class Row:
     verdict: str
     to_best: dict[str, float]
     standing: str
-    note: str
+    notes: tuple[Note, ...]
 
     @property
     def name(self) -> str:
@@ -97,12 +111,12 @@ class Table:
 
     Attributes:
         rows: Rows, at least one.
-        speed_differs: Why speeds cannot be compared; empty if they can.
+        speed_differs: Why speeds cannot be compared, see `speed_differs`; empty if they can.
         settings: Dotted key that is not the same everywhere -> its value in each row, plain.
     """
 
     rows: tuple[Row, ...]
-    speed_differs: str
+    speed_differs: dict[str, Any]
     settings: dict[str, list[Any]]
 
     @property
@@ -130,7 +144,7 @@ def _table(contestants: Sequence[Contestant], progress: Progress) -> Table:
     for place, (runs, found) in enumerate(folded, 1):
         weights = tuple(run.arms["student"].sha256 for run in runs)
         if (same := first.get(weights)) is not None and None not in weights:
-            rows.append(replace(same, runs=tuple(runs), note=f"the very student of {same.name}"))
+            rows.append(replace(same, runs=tuple(runs), notes=(Note("same_student", same.name),)))
         else:
             rows.append(_row(place, runs, found, best))
             first[weights] = rows[-1]
@@ -139,23 +153,30 @@ def _table(contestants: Sequence[Contestant], progress: Progress) -> Table:
     return Table(tuple(rows), speed_differs(contestants), differing_settings(rows))
 
 
-def speed_differs(contestants: Sequence[Contestant]) -> str:
-    """Why milliseconds of these runs cannot be compared; empty if they can."""
+def speed_differs(contestants: Sequence[Contestant]) -> dict[str, Any]:
+    """Why milliseconds of these runs cannot be compared, for `leaderboard_words.speed`; empty if they can.
+
+    Returns:
+        ``conditions``, name -> different values, where they were measured under different ones; else ``model`` and
+        ``imgsz`` (px) of a model that took ``least`` ms in the run ``first`` and ``most`` ms in the run ``last``.
+    """
     measured = [run.inputs.results.measured for run in contestants]
-    values = {name: sorted({plain(one.get(name)) for one in measured}) for name in MACHINE}
-    if differing := [f"{name} {' / '.join(found)}" for name, found in values.items() if len(found) > 1]:
-        return f"it was not measured under the same conditions ({'; '.join(differing)})"
+    values = {name: {plain(one.get(name)): one.get(name) for one in measured} for name in MACHINE}
+    if differing := {name: [found[text] for text in sorted(found)] for name, found in values.items() if len(found) > 1}:
+        return {"conditions": differing}
     times: dict[tuple[str, str], list[tuple[float, str]]] = {}
+    sizes: dict[str, Any] = {}
     for run in contestants:
         for arm in run.arms.values():
             if arm.latency_ms.p50:
                 times.setdefault((plain(arm.model), plain(arm.imgsz)), []).append((arm.latency_ms.p50, run.name))
+                sizes[plain(arm.imgsz)] = arm.imgsz
     for (model, imgsz), found in sorted(times.items()):
         (least, first), (most, last) = min(found), max(found)
         if most > _SAME_SPEED * least:
-            what = f"{model} at {imgsz} px took {number(least, 1)} ms an image in {first}"
-            return f"{what} and {number(most, 1)} ms in {last}, so a machine was busy, or they are not the same"
-    return ""
+            taken = {"least": least, "first": first, "most": most, "last": last}
+            return {"model": model, "imgsz": sizes[imgsz], **taken}
+    return {}
 
 
 def fold(contestants: Sequence[Contestant]) -> list[tuple[Contestant, ...]]:
@@ -228,17 +249,17 @@ def _values(runs: Sequence[Contestant], name: str) -> list[float]:
 
 
 def _row(place: int, runs: tuple[Contestant, ...], found: dict[str, Score], best: tuple[Contestant, ...]) -> Row:
-    notes: list[str] = []
+    notes: list[Note] = []
     gain, verdict = _gain(runs, notes)
     to_best = {} if runs is best else _between(runs, "student", best, "student", notes)
     standing = BEST if runs is best else "" if not to_best else BELOW if to_best["high"] < 0 else EVEN
     if "student" not in found:
         standing, to_best = "", {}
-        notes.append("mAP50-95 of its student could not be measured.")
-    return Row(runs, place, found, gain, verdict, to_best, standing, " ".join(dict.fromkeys(notes)))
+        notes.append(Note("not_measured"))
+    return Row(runs, place, found, gain, verdict, to_best, standing, tuple(dict.fromkeys(notes)))
 
 
-def _gain(runs: tuple[Contestant, ...], notes: list[str]) -> tuple[dict[str, float], str]:
+def _gain(runs: tuple[Contestant, ...], notes: list[Note]) -> tuple[dict[str, float], str]:
     """Student minus control and its verdict: as the run itself found them, or over all seeds that were folded."""
     results = runs[0].inputs.results
     if len(runs) == 1 and (known := proof.difference(results, "student", "control")):
@@ -252,15 +273,15 @@ def _gain(runs: tuple[Contestant, ...], notes: list[str]) -> tuple[dict[str, flo
 
 
 def _between(
-    runs: Sequence[Contestant], arm: str, others: Sequence[Contestant], other: str, notes: list[str]
+    runs: Sequence[Contestant], arm: str, others: Sequence[Contestant], other: str, notes: list[Note]
 ) -> dict[str, float]:
     """One model minus another from the detections on disk, which are those of each run's first seed."""
     try:
         first, second = [run.matches(arm) for run in runs], [run.matches(other) for run in others]
         found = difference(first, second, runs[0].view.names)
     except KdyoloError as error:
-        notes.append(f"An interval is missing: {error.message}")
+        notes.append(Note("no_interval", error.message))
         return {}
     if arm == other and any(len(run.seeds) > 1 for run in (*runs, *others)):
-        notes.append("Against the best, a run of several seeds stands with its first one.")
+        notes.append(Note("first_seed"))
     return {} if found is None else found.to_json()

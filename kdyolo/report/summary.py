@@ -34,6 +34,7 @@ class Summary(Part):
     headline: list[Headline] = Field(description="The four figures at the top of the page.")
     warnings: list[str] = Field(description="What to know before trusting the figures, in sentences.")
     arms: dict[str, ArmSummary] = Field(description="teacher, student, control, longer: those that were measured.")
+    confidence_from: str = Field(description="Split on which the operating points were chosen: val, once test.")
     student_keeps: Amount | None = Field(description="mAP50-95 of the student over that of the teacher.")
     speed_up: Amount | None = Field(description="Median latency of the teacher over that of the student.")
     size_ratio: Amount | None = Field(description="File size of the teacher over that of the student.")
@@ -61,6 +62,7 @@ def summary(inputs: Inputs) -> dict[str, Any]:
             headline=[Headline.model_validate(figure) for figure in verdict.headline(results)],
             warnings=cautions.warnings(results),
             arms={name: _arm(arm) for name, arm in inputs.arms.items()},
+            confidence_from=results.measured.get("confidence_from") or results.split,
             student_keeps=results.student_keeps,
             speed_up=verdict.speed_up(results),
             size_ratio=verdict.size_ratio(results),

@@ -91,7 +91,9 @@ class ArmSummary(Accuracy):
     labels: str | None = Field(description="What it learned from: gt, pseudo, gt+pseudo, gt+pool or pool.")
     scheme: str | None = Field(description="How it heard a teacher beside labels; null if it did not.")
     method: str | None = Field(description="Distillation methods, joined by +; null without a scheme.")
-    confidence: Share | None = Field(description="The operating point: score of best F1 on the validation split.")
+    confidence: Share | None = Field(
+        description="The operating point: score from which boxes count for precision, recall and counts."
+    )
     per_class: list[ClassAccuracy] = Field(description="One a class, in the order of the data set.")
     sizes: dict[str, SizeAccuracy] = Field(description="small (below 32 x 32 px), medium, large (above 96 x 96 px).")
     calibration: Calibration | None = Field(description="Of the detections; null where not measured.")

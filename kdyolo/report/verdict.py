@@ -83,19 +83,24 @@ def verdict(results: Results, language: Language = ENGLISH) -> str:
     )
     if sentence := _judged(results, language):
         return f"{sentence} {reached}"
-    return f"{reached} " + say("Whether that is chance was not measured yet: kdyolo compare --resume does it.")
+    return f"{reached} " + say("Whether that is chance was not measured yet: kdyolo compare --force does it.")
 
 
 def operating_points(results: Results, language: Language = ENGLISH) -> str:
     """Where the confidences of the models come from, that precision, recall and counts were measured at."""
     if results.measured.get("confidence_from") == "val":
-        return language.gettext(
+        text = language.gettext(
             "mAP follows the COCO protocol. Precision, recall and counts depend on a confidence: that of each model's "
-            "best F1 on the validation images."
+            "best F1 on the validation images. A lower one finds more and raises more false alarms, so look at both."
         )
+        if lost := [arm_name(arm, language) for arm in results.measured.get("without_choice") or ()]:
+            text += " " + language.gettext(
+                "With no hit there, the confidence is the usual one: %(arms)s.", arms=", ".join(lost)
+            )
+        return text
     return language.gettext(
         "mAP follows the COCO protocol. Precision and recall are at the confidence of each model's best F1 on these "
-        "same images, which flatters them; kdyolo compare --resume chooses it on validation images."
+        "same images, which flatters both figures; kdyolo compare --force chooses it on validation images."
     )
 
 
@@ -217,8 +222,7 @@ def _control_keeps(results: Results, language: Language) -> list[str]:
 
 
 def _points_kept(results: Results, language: Language) -> str:
-    teacher, student = (results.arms.get(name) or Arm() for name in ("teacher", "student"))
-    scores = {"student": points(student.mAP50_95, language), "teacher": points(teacher.mAP50_95, language)}
+    scores = {arm: points(_mean(results, arm), language) for arm in ("student", "teacher")}
     if interval := kept(results, language=language):
         return language.gettext(
             "%(student)s of %(teacher)s mAP50-95 points; 95 %% interval %(interval)s", **scores, interval=interval

@@ -48,10 +48,10 @@ def compare(context: StageContext) -> StageResult:
     The test split is read here and nowhere before; no choice was made on it.
 
     Raises:
-        DatasetError: A test image was changed since the split.
+        DatasetError: A validation or test image was changed since the split.
     """
     from kdyolo.datasets.view import load_view, verify_view
-    from kdyolo.evaluation.accuracy import evaluate
+    from kdyolo.evaluation.accuracy import USUAL_CONF, evaluate
     from kdyolo.evaluation.gallery import gallery
     from kdyolo.evaluation.proof import prove
     from kdyolo.evaluation.sentences import warning
@@ -71,7 +71,8 @@ def compare(context: StageContext) -> StageResult:
         arm: detect(detector, images, settings.conf, settings.iou, progress, f"{arm} on test")
         for arm, detector in detectors.items()
     }
-    points = {arm: _operating_point(context, view, detector, arm) for arm, detector in detectors.items()}
+    chosen = {arm: _operating_point(context, view, detector, arm) for arm, detector in detectors.items()}
+    points = {arm: USUAL_CONF if point is None else point for arm, point in chosen.items()}
     accuracy = {arm: evaluate(truth, found[arm], view.names, confidence=points[arm]) for arm in stages}
     progress.start("speed", settings.warmup_images + settings.timed_images)
     latency = measure(
@@ -101,8 +102,12 @@ def compare(context: StageContext) -> StageResult:
         "verdict": proof["verdict"],
         "uncertainty": proof["uncertainty"],
         "inheritance": proof["inheritance"],
-        "student_keeps": _ratio(arms["student"]["mAP50_95"], arms["teacher"]["mAP50_95"]),
-        "measured": _measured(context, detectors["student"], len(images)),
+        "student_keeps": _ratio(*(_mean(arms, proof, arm) for arm in ("student", "teacher"))),
+        "measured": {
+            **_measured(context, detectors["student"], len(images)),
+            "confidence_from": "val",
+            "without_choice": [arm for arm, point in chosen.items() if point is None],
+        },
         "same_start": _same(records, "initial_sha256"),
         "same_steps": _same(records, "optimizer_steps"),
         "versions": records["student"].versions,
@@ -130,13 +135,13 @@ def _detector(context: StageContext, view: View, record: StageRecord, stage: str
     return Detector(folder / "best.pt", record.facts["imgsz"], context.config.runtime, view.names)
 
 
-def _operating_point(context: StageContext, view: View, detector: Detector, arm: str) -> float:
-    """The confidence of best mean F1 on validation images: chosen on test images, it would flatter every model."""
+def _operating_point(context: StageContext, view: View, detector: Detector, arm: str) -> float | None:
+    """A confidence chosen on validation images, for on test images it would flatter every model; None without a hit."""
     from kdyolo.evaluation.splits import score
 
     settings, title = context.config.compare, f"{arm} on val"
     images = view.splits["val"]
-    return score(detector, images, view.names, context.progress, title, settings.conf, settings.iou).operating_point
+    return score(detector, images, view.names, context.progress, title, settings.conf, settings.iou).choice
 
 
 def _of_more_seeds(context: StageContext, view: View, record: StageRecord) -> list[dict[str, Detections]]:
@@ -210,10 +215,15 @@ def _measured(context: StageContext, detector: Detector, images: int) -> dict[st
         "gflops_imgsz": GFLOPS_IMGSZ,
         "max_det": MAX_DET,
         "timed_conf": TIMED_CONF,
-        "confidence_from": "val",
         "different_images": min(settings.timed_images, images),
         **settings.model_dump(exclude={"examples", "require"}),
     }
+
+
+def _mean(arms: Mapping[str, Any], proof: Mapping[str, Any], arm: str) -> float | None:
+    """mAP50-95 of an arm, the mean over its trainings."""
+    over: float | None = proof["uncertainty"].get("arms", {}).get(arm, {}).get("mAP50_95", arms[arm]["mAP50_95"])
+    return over
 
 
 def _ratio(part: float | None, whole: float | None) -> float | None:

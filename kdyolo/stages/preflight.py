@@ -26,6 +26,10 @@ _OWN = ("self", "mutual")
 
 def teacher_warnings(context: StageContext) -> list[str]:
     """Why this teacher may have little to teach this student, in sentences; the teacher's labels are there already."""
+    return _warnings(context, _lead(context))
+
+
+def _warnings(context: StageContext, lead: float | None) -> list[str]:
     config, run = context.config, context.run
     if config.distill.scheme in _OWN:
         return []
@@ -44,7 +48,6 @@ def teacher_warnings(context: StageContext) -> list[str]:
             "The student learns the teacher's labels in place of the data set's own; its answers do not make up for "
             "that: --labels gt+pool keeps the truth where there is one."
         )
-    lead = _lead(context)
     if lead is not None and lead <= LEAD:
         side = "above" if lead > 0 else "below"
         warnings.append(
@@ -55,7 +58,9 @@ def teacher_warnings(context: StageContext) -> list[str]:
 
 
 def _lead(context: StageContext) -> float | None:
-    """Teacher minus control in mAP50-95 on validation, where both are known."""
+    """Teacher minus control in mAP50-95 on validation, where both are known; a student of its own has no teacher."""
+    if context.config.distill.scheme in _OWN:
+        return None
     control = context.run.record("baseline")
     teacher = context.run.require("pseudo").facts.get("teacher_val", {}).get("mAP50_95")
     if control is None or control.status != "done" or teacher is None:
@@ -99,10 +104,10 @@ def preflight(context: StageContext) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="kdyolo-preflight-") as temporary:
         found = _look(context, Path(temporary))
     checks = [_check("classes", _classes(context))] if settings.scheme not in _OWN else []
-    warnings = teacher_warnings(context)
+    lead = _lead(context)
+    warnings = _warnings(context, lead)
     checks += [_check("teacher", told, "warning") for told in warnings]
     if not warnings and settings.scheme not in _OWN:
-        lead = _lead(context)
         told = "not compared with a control yet" if lead is None else f"{100 * lead:.1f} points above the control"
         checks.append(_check("teacher", f"{told} (mAP50-95 on validation)"))
     checks.append(_check("loss", f"{found['kd_loss']:.4g} an image in the first batch, weight 1"))

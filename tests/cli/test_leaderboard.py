@@ -37,6 +37,18 @@ def test_out_force_and_skip_unfinished(kdyolo, two, tmp_path):
     assert [row["run"] for row in csv.DictReader((tmp_path / "out" / "leaderboard.csv").open())] == ["good"]
 
 
+def test_a_language_is_that_of_the_pages_and_the_terminal_stays_english(kdyolo, two, tmp_path):
+    kdyolo("report", "runs/bad", "runs/good", "--out", "en")
+    done = kdyolo("report", "runs/bad", "runs/good", "--out", "pt", "--lang", "pt")
+    assert done.code == 0
+    assert "good has the best student" in done.stdout
+    assert "good tem o melhor aluno" in (tmp_path / "pt" / "leaderboard.html").read_text()
+    assert "good tem o melhor aluno" in (tmp_path / "pt" / "leaderboard.md").read_text()
+    for file in ("leaderboard.csv", "leaderboard.json"):
+        assert (tmp_path / "pt" / file).read_bytes() == (tmp_path / "en" / file).read_bytes()
+    assert kdyolo("report", "runs/bad", "runs/good", "--lang", "xx").code == 2
+
+
 @pytest.mark.parametrize("flags", [["--out", "x"], ["--force"], ["--skip-unfinished"]])
 def test_one_run_takes_none_of_them(kdyolo, two, flags):
     assert kdyolo("report", "runs/good", *flags).code == 2

@@ -41,7 +41,6 @@ def test_an_unknown_language_is_refused_with_the_choice(kdyolo, compared):
     done = kdyolo("report", "runs/data", "--lang", "xx")
     assert done.code == 2
     assert "'en', 'pt'" in done.stderr
-    assert kdyolo("report", "runs/data", "runs/data", "--lang", "pt").code == 2
 
 
 def test_it_shows_the_verdict_and_where_the_files_are(kdyolo, compared):

@@ -143,6 +143,35 @@ def test_an_operating_point_chosen_elsewhere_is_kept_and_changes_no_average_prec
     assert evaluate({}, {}, NAMES, confidence=0.4).operating_point == 0.4
 
 
+def test_what_is_chosen_for_other_images_is_the_middle_of_the_best():
+    truths = {"a": truth((0, 0, 0, 10, 10), (0, 50, 50, 90, 90))}
+    detections = {"a": found((0, 0.9, 0, 0, 10, 10), (0, 0.8, 50, 50, 90, 90), (0, 0.4, 200, 200, 220, 220))}
+    accuracy = evaluate(truths, detections, NAMES)
+    # F1 is 1 from just above the false alarm at 0.4 up to the second hit.
+    assert accuracy.confidence == pytest.approx(0.8)
+    assert accuracy.choice == pytest.approx(0.6, abs=1e-3)
+    assert evaluate({"a": truth()}, {"a": found()}, NAMES).choice is None
+    assert evaluate(truths, {"a": found()}, NAMES).choice is None
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_no_confidence_is_better_than_the_chosen_one(seed):
+    accuracy = evaluate(*random_case(seed, images=8), NAMES)
+    f1, chosen = accuracy.mean.f1_curve, int(np.abs(CONFIDENCES - accuracy.choice).argmin())
+    assert f1[chosen] == f1.max()
+    assert accuracy.choice <= accuracy.confidence
+
+
+def test_detections_of_a_class_without_truth_are_false_alarms():
+    truths = {"a": truth((0, 0, 0, 10, 10))}
+    detections = {"a": found((0, 0.9, 0, 0, 10, 10), (1, 0.95, 50, 50, 90, 90), (1, 0.2, 50, 50, 90, 90))}
+    accuracy = evaluate(truths, detections, NAMES)
+    other = accuracy.per_class[NAMES[1]]
+    assert (other.boxes, other.found, other.false_alarms, other.precision) == (0, 0, 1, None)
+    assert (accuracy.mean.boxes, accuracy.mean.found, accuracy.mean.false_alarms) == (1, 1, 1)
+    assert accuracy.precision == 1  # a mean over the classes with truth
+
+
 def test_each_truth_is_found_once_and_iou_decides():
     # The second detection of the same box is a false alarm; IoU of the shifted one is 80/120 = 2/3.
     truths = {"a": truth((0, 0, 0, 10, 10))}

@@ -204,7 +204,13 @@ def test_rounds_go_on_until_the_quietest_agree_and_only_those_are_reported(clock
     result = speed.measure({"a": model}, paths, timed=5, warmup=0, rounds=6, tick=ticks.append)["a"]
     assert (result["rounds"]["timed"], result["rounds"]["kept"], result["p50"]) == (timed, speed.KEPT, p50)
     assert (result["rounds"]["apart"] <= speed.TOLERANCE / 2) == (timed < 6)
-    assert ticks == list(range(1, 5 * timed + 1))
+    assert ticks == [*range(1, 5 * timed + 1), *([30] if timed < 6 else [])]
+
+
+def test_of_two_rounds_both_count(clock, paths):
+    model = Disturbed(clock, [], [1, 2], len(paths))
+    result = speed.measure({"a": model}, paths, timed=5, warmup=0, rounds=2)["a"]
+    assert (result["rounds"], result["mean"]) == ({"timed": 2, "kept": 2, "apart": 1.0}, 15.0)
 
 
 def test_a_round_is_as_slow_as_all_its_models(clock):

@@ -33,6 +33,7 @@ def sweep(tmp_path, synthetic):
             record.settings = {"split": {"labels_fraction": share}}
             child.write_record(record)
             runs.append(child)
+        run.config.write_text("{}\n")
         return run, runs
 
     return make
@@ -82,6 +83,25 @@ def test_the_page_is_one_file_and_escapes_names(sweep, tmp_path):
     assert page.count("<script>") == page.count("<script") == 1
     assert "<svg" in page
     assert not re.search(r'(?:src|href)="(?:https?:)?//', page)
+
+
+def test_the_page_is_in_the_language_of_the_run_and_the_rest_stays_english(sweep):
+    run, runs = sweep()
+    budgets.build(run, runs)
+    english = {file.name: file.read_text() for file in (run.root / "report").iterdir()}
+    run.config.write_text("report: {lang: pt}\n")
+    assert not budgets.is_current(run, runs)
+    budgets.build(run, runs)
+    assert budgets.is_current(run, runs)
+    portuguese = {file.name: file.read_text() for file in (run.root / "report").iterdir()}
+    assert portuguese["budgets.csv"] == english["budgets.csv"]
+    for key in ("verdict", "budgets", "split"):
+        assert json.loads(portuguese["summary.json"])[key] == json.loads(english["summary.json"])[key]
+    assert "Com 12,5 % dos rótulos (42 imagens), o aluno destilado atinge" in portuguese["report.html"]
+    run.config.write_text("{}\n")
+    assert not budgets.is_current(run, runs)
+    budgets.build(run, runs)
+    assert {file.name: file.read_text() for file in (run.root / "report").iterdir()} == english
 
 
 def test_it_is_current_until_something_changes(sweep):

@@ -63,7 +63,7 @@ def test_what_was_found_is_counted(run):
     page, _ = page_of(run)
     assert "Objects found, of 61 55 55 55" in page.text
     assert "False alarms 13 13 13" in page.text
-    counted = page.text[page.text.index("Counted at each model's confidence") :]
+    counted = page.text[page.text.index("Counted at each model's confidence;") :]
     assert "leaf 40 37 3 6 37 3 6 37 3 6" in counted
     assert "mite 0 n/a n/a n/a" in counted
     assert "best F1 on the validation images" in page.text
@@ -78,7 +78,7 @@ def test_a_comparison_that_counted_nothing_says_how_it_chose_its_confidence(tmp_
     page, _ = page_of(synthetic.run(tmp_path / "run", results))
     assert "Objects found" not in page.text
     assert "Counted at" not in page.text
-    assert "which flatters them; kdyolo compare --resume" in page.text
+    assert "which flatters both figures; kdyolo compare --force" in page.text
 
 
 def test_it_says_what_is_to_be_found_and_what_words_mean(run):

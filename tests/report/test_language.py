@@ -3,11 +3,13 @@
 import importlib.util
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from compared import make_compared, write_record
 from html_page import NASTY, Page
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,10 +20,13 @@ from kdyolo.evaluation import sentences
 from kdyolo.evaluation.bootstrap import Interval
 from kdyolo.evaluation.verdicts import judge
 from kdyolo.language import ENGLISH, language
-from kdyolo.report import cautions, markdown, numbers, verdict
+from kdyolo.pipeline.order import chain
+from kdyolo.progress import Silent
+from kdyolo.report import budgets, cautions, leaderboard, markdown, numbers, verdict
 from kdyolo.report.build import build
 from kdyolo.report.html import page
 from kdyolo.report.load import load
+from kdyolo.storage import RunDir
 
 ROOT = Path(__file__).parents[2]
 PLACES = re.compile(r"%\(\w+\)s|%%|\{\d\}|<[^>]+>|`[^`]+`")
@@ -100,15 +105,27 @@ def shown(troubled):
     return Page(page(load(troubled), PT))
 
 
+def left_in_english(text, said):
+    """Facts and settings keep the names that files have; a word alone may be one of those."""
+    return [e for e in english(said) if " " in e and re.search(rf"(?<!\w){re.escape(e)}(?!\w)", text)]
+
+
+def spoken(page):
+    """Everything a page says: seen, heard, and shown by its script."""
+    told = ("aria-label", "title", "data-values")
+    return " ".join([page.text, *(value for _, name, value in page.attributes if name in told)])
+
+
+def never_translated(english, portuguese):
+    """Texts of two or more words that two pages of the same figures have in common, but the messages of errors."""
+    foreign = re.compile(r'<span lang="en">.*?</span>', re.DOTALL)
+    both = [set(map(str.strip, Page(foreign.sub("", page)).texts)) for page in (english, portuguese)]
+    return [text for text in both[0] & both[1] if re.search(r"[A-Za-z]{2,} [a-z]{2,}", text)]
+
+
 def test_a_page_in_portuguese_says_nothing_in_english(shown, said):
     # The command that writes the page again is the same in every language.
-    text_shown = shown.text.replace("kdyolo report ./run --lang pt", "")
-    spoken = " ".join([text_shown, *(v for _, name, v in shown.attributes if name in ("aria-label", "title"))])
-    values = " ".join(v for _, name, v in shown.attributes if name == "data-values")
-    for text in (spoken, values):
-        # Facts and settings keep the names that files have; a word alone may be one of those.
-        left = [e for e in english(said) if " " in e and re.search(rf"(?<!\w){re.escape(e)}(?!\w)", text)]
-        assert left == []
+    assert left_in_english(spoken(shown).replace("kdyolo report ./run --lang pt", ""), said) == []
     assert ("html", "lang", "pt-BR") in shown.attributes
     for expected in ("Revocação", "Pseudorrótulos", "aluno - controle", "anotação de referência"):
         assert expected in shown.text
@@ -117,7 +134,7 @@ def test_a_page_in_portuguese_says_nothing_in_english(shown, said):
 
 def test_markdown_in_portuguese_says_nothing_in_english(troubled, said):
     text = markdown.report(load(troubled), PT)
-    assert [e for e in english(said) if " " in e and re.search(rf"(?<!\w){re.escape(e)}(?!\w)", text)] == []
+    assert left_in_english(text, said) == []
     assert "| Revocação, média das classes | 0,780 | 0,734 | 0,721 |" in text
 
 
@@ -208,3 +225,86 @@ def test_english_reads_no_catalogue():
     code = "import sys; import kdyolo.report.html, kdyolo.language as l; l.language(); print('babel' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+@pytest.fixture(scope="module")
+def boards(tmp_path_factory):
+    """Folders of the leaderboard, in English and in Portuguese, of runs that make it say whatever it can say."""
+    root = tmp_path_factory.mktemp("boards")
+    runs = [make_compared(root / "good", 2.0), make_compared(root / "worse", 9.0, **{"split.labels_fraction": 0.125})]
+    runs += [make_compared(root / f"seed{seed}", 2.2, seed=seed, **{"student.epochs": 9}) for seed in (0, 1)]
+    shutil.copytree(runs[0].root, root / "copy")
+    lost, missing = make_compared(root / "lost", 4.0, **{"student.epochs": 7}), make_compared(root / "missing")
+    (lost.stage("compare") / "predictions_student.csv").unlink()
+    write_record(lost, "compare", lost.stage("compare").glob("*"))
+    write_record(missing, "compare", [], status="running")
+    slow = make_compared(root / "slow", 3.0, ms=40.0)
+    other = [make_compared(root / f"other{i}", 3.0 + i, draw=1, measured={"threads": i}) for i in (1, 2)]
+    for lang in ("en", "pt"):
+        paths = [run.root for run in (*runs, RunDir(root / "copy"), lost, missing, slow, *other)]
+        leaderboard.build(paths, root / lang, chain, Silent(), skip_unfinished=True, lang=lang)
+    return {lang: root / lang for lang in ("en", "pt")}
+
+
+def test_a_leaderboard_in_portuguese_says_nothing_in_english(boards, said):
+    text = (boards["pt"] / "leaderboard.html").read_text()
+    page, written = Page(text), (boards["pt"] / "leaderboard.md").read_text()
+    for found in (spoken(page), written):
+        assert left_in_english(found, said) == []
+        for word in ("best", "gain", "seed 0", "seeds", "data 0", "Place", "Run", "Table", "n/a"):
+            assert not re.search(rf"(?<![\w.]){word}(?!\w)", found), word
+        for expected in ("Tabela 2: a velocidade é n/d", "exatamente o mesmo aluno de", "Falta um intervalo: "):
+            assert expected in found
+        for expected in ("12,5 %", "sementes 0, 1, dados 0000", "indistinguível do melhor", "missing ficou de fora:"):
+            assert expected in found
+    assert never_translated((boards["en"] / "leaderboard.html").read_text(), text) == []
+    assert ("html", "lang", "pt-BR") in page.attributes
+    page.has_sound_ids()
+    # The messages of errors are those of the terminal: English, and marked so.
+    assert '<span lang="en">' in text
+    assert 'lang="en">' not in (boards["en"] / "leaderboard.html").read_text().partition("<body")[2]
+
+
+def test_every_figure_of_a_leaderboard_is_written_with_commas(boards):
+    for file in ("leaderboard.html", "leaderboard.md"):
+        english, portuguese = ((boards[lang] / file).read_text() for lang in ("en", "pt"))
+        if file.endswith("html"):
+            english, portuguese = Page(english).text, Page(portuguese).text
+        figures = r"(?<![\w.,])[+-]?\d+[.,]\d+(?![\w.,])"
+        assert len(re.findall(figures, english)) > 50
+        swapped = portuguese.translate({ord(","): ".", ord("."): ","})
+        assert sorted(re.findall(figures, swapped)) == sorted(re.findall(figures, english))
+
+
+def test_what_programs_read_of_a_leaderboard_is_the_same_in_any_language(boards):
+    for file in ("leaderboard.csv", "leaderboard.json"):
+        assert (boards["pt"] / file).read_bytes() == (boards["en"] / file).read_bytes()
+
+
+@pytest.mark.parametrize("adopted", [False, True])
+def test_a_page_of_label_budgets_in_portuguese_says_nothing_in_english(synthetic, tmp_path, said, adopted):
+    run, runs = RunDir(tmp_path / "sweep"), []
+    for share in (0.125, 1.0):
+        facts = {
+            "split": {"splits": {"train": {"images": round(13336 * share)}}},
+            "teacher": {"adopted_from": "elsewhere"} if adopted else {},
+            "pseudo": {"images": 13336},
+            **{"student": {}, "baseline": {}, "compare": {}},
+        }
+        runs.append(synthetic.run(run.budgets / f"{share:g}", synthetic.results(), facts=facts))
+        record = runs[-1].record("split")
+        record.settings = {"split": {"labels_fraction": share}}
+        runs[-1].write_record(record)
+    pages = []
+    for lang in ("en", "pt"):
+        run.config.write_text(f"report: {{lang: {lang}}}\n")
+        budgets.build(run, runs)
+        pages.append((run.stage("report") / "report.html").read_text())
+    assert never_translated(*pages) == []
+    page = Page(pages[1])
+    assert left_in_english(spoken(page), said) == []
+    assert ("html", "lang", "pt-BR") in page.attributes
+    assert ("foi treinado fora" in page.text) == adopted
+    for expected in ("orçamentos de rótulos", "12,5 %", "13.336", "aluno destilado atinge 57,4 pontos", "abrir"):
+        assert expected in page.text
+    assert not re.search(r"\d\.\d(?!\d\d)", page.text.replace("12.5", ""))

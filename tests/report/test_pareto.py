@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
+from kdyolo.language import language
 from kdyolo.report.pareto import Point, _scale, front, pareto_plot, place_labels
 
 POINTS = st.lists(
@@ -56,3 +57,14 @@ def test_all_labels_of_a_few_points_are_there_and_the_same_points_give_the_same_
     assert svg == pareto_plot(points, "Accuracy against time, table 1", "time", "ms")
     texts = re.sub(r"<[^>]*>", "\n", svg)
     assert all(f"{i} run" in texts for i in range(6))
+
+
+def test_in_portuguese_numbers_have_commas_and_the_axes_are_named_so():
+    points = [Point("student", "1 run", 1.5, 0.51), Point("teacher", "professor (1)", 2.25, 0.62)]
+    svg = pareto_plot(points, "Acurácia", "tempo mediano", "ms", language("pt"))
+    texts = re.sub(r"<[^>]*>", "\n", svg)
+    assert "tempo mediano (ms, escala logarítmica)" in texts
+    assert "mAP50-95 no teste" in texts
+    assert re.findall(r"^\s*\d+\.\d+\s*$", texts, re.MULTILINE) == []
+    assert "1,5" in texts.split()
+    assert '"2,2","0,620"' in svg

@@ -31,7 +31,7 @@ def test_the_verdict_opens_with_what_the_resampled_images_say(synthetic):
 
 def test_a_comparison_without_one_says_how_to_get_it(synthetic):
     assert "57.4 mAP50-95 points against 56.1" in verdict(made_up(synthetic))
-    assert "kdyolo compare --resume" in verdict(made_up(synthetic))
+    assert "kdyolo compare --force" in verdict(made_up(synthetic))
 
 
 def test_the_figures_beside_a_verdict_over_seeds_are_means_over_seeds(synthetic):
