@@ -53,9 +53,13 @@ def nothing(seeds: int, language: Language = ENGLISH) -> str:
 def _finding(name: str, min_effect: float, language: Language) -> str:
     say, points = language.gettext, language.digits(f"{min_effect:g}")
     if name == "gain":
-        return say("A gain: the difference is above zero beyond the chance of this sample.")
+        return say(
+            "A gain over training without a teacher: the difference is above zero beyond the chance of this sample."
+        )
     if name == "loss":
-        return say("A loss: the difference is below zero beyond the chance of this sample.")
+        return say(
+            "A loss against training without a teacher: the difference is below zero beyond the chance of this sample."
+        )
     if name == "no gain":
         return language.ngettext(
             "No gain: an improvement of %(points)s mAP points or more is excluded.",

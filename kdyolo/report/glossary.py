@@ -9,6 +9,10 @@ _WORDS = {
     mark("Control"): mark(
         "The student's model trained in the same way without the teacher: what it reaches is no merit of distillation."
     ),
+    "cached, online-teacher": mark(
+        "How the student heard the teacher beside labels: by its stored answers, or by its answer to every batch. In "
+        "brackets the method: what it took over."
+    ),
     mark("Arm"): mark("One of the models that are compared."),
     mark("Ground truth, pseudo-labels"): mark(
         "Boxes drawn by people, and boxes that the teacher drew for the student."

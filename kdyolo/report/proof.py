@@ -175,8 +175,8 @@ def copied(results: Results, language: Language = ENGLISH) -> str:
         return ""
     student, control = (sum(counts[name] for counts in errors) / of_teacher for name in ("copied", "control_copied"))
     return language.gettext(
-        "Of all %(errors)s errors of the teacher, the student makes %(student)s too, and the control, which never "
-        "heard the teacher, %(control)s.",
+        "Of %(errors)s errors of the teacher (objects not found as they are, and boxes on nothing; second boxes on an "
+        "object aside) the student makes %(student)s too, and the control, which never heard the teacher, %(control)s.",
         errors=number(of_teacher, 0, language),
         student=percent(student, language),
         control=percent(control, language),

@@ -36,6 +36,16 @@ def task(inputs: Inputs, language: Language = ENGLISH) -> str:
     if more := len(names) - _MOST_NAMES:
         shown = shown if more < 0 else language.gettext("%(names)s and %(more)s more", names=shown, more=more)
     train, val, test = (number(count, 0, language) for count in counts)
+    if pool := record.facts.get("pool") if record else 0:
+        return language.gettext(
+            "To be found: %(names)s. %(train)s labelled images and %(pool)s without labels to learn from, %(val)s to "
+            "choose by, %(test)s to measure on.",
+            names=shown,
+            train=train,
+            pool=number(pool, 0, language),
+            val=val,
+            test=test,
+        )
     return language.gettext(
         "To be found: %(names)s. %(train)s images to learn from, %(val)s to choose by, %(test)s to measure on.",
         names=shown,
@@ -242,7 +252,7 @@ _LESSONS = {
 def lessons(arm: Arm, language: Language = ENGLISH) -> str:
     """What a model learned from, in words."""
     if arm.labels is None:
-        return language.gettext("data that this run does not know")
+        return language.gettext("labels outside this run")
     beside = f"; {arm.scheme} ({arm.method})" if arm.scheme else ""
     return language.word(_LESSONS.get(arm.labels, arm.labels)) + beside
 
@@ -258,7 +268,7 @@ def how_measured(measured: dict[str, Any], language: Language = ENGLISH) -> str:
 
     processor = f" ({measured['processor']})" if measured.get("processor") else ""
     timed = language.gettext(
-        "One image at a time on %(device)s, %(precision)s, %(threads)s threads: %(timed)s timings of %(different)s "
+        "One image at a time on %(device)s, %(precision)s, threads: %(threads)s; %(timed)s timings of %(different)s "
         "images after %(warmup)s to warm up, at each model's own image size, scores from %(conf)s up; reading the file "
         "is not counted.",
         device=get("device") + processor,

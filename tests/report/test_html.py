@@ -84,6 +84,10 @@ def test_a_comparison_that_counted_nothing_says_how_it_chose_its_confidence(tmp_
 def test_it_says_what_is_to_be_found_and_what_words_mean(run):
     page, _ = page_of(run)
     assert "To be found: leaf, spot, mite. 336 images to learn from, 72 to choose by, 72 to measure on." in page.text
+    record = run.record("split")
+    record.facts["pool"] = 1200
+    run.write_record(record)
+    assert "336 labelled images and 1,200 without labels to learn from" in page_of(run)[0].text
     assert page.text.index("To be found") < page.text.index("of the teacher's mAP kept")
     assert "The range that holds the middle 95 of 100 resampled results." in page.text
 
