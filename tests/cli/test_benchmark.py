@@ -92,7 +92,7 @@ def test_tables_and_conditions(call):
     for text in (
         *("openvino-int8", "2 sizes", "3.2×", "1,400.0", "-0.21", "+0.00", "0.5818", "120.5", "n/a"),
         *("A fast one, 2 cores", "2 threads", "after 20 images of warm-up", "not measured: no counters"),
-        *("The 3 quietest of 5 rounds, 1.2 % apart.", "Left out: onnx. onnx needs onnxruntime."),
+        *("The 3 quietest of 5 rounds, 1.2 % apart on average.", "Left out: onnx. onnx needs onnxruntime."),
     ):
         assert text in output, text
 
