@@ -386,5 +386,6 @@ def _take_over(owner_file: Path, warn: Callable[[str], None]) -> None:
     owner = _read_owner(owner_file)
     if owner.get("host") not in (None, socket.gethostname()):
         raise _left_locked(owner_file, owner)
-    if owner.get("pid") != os.getpid() and not _lives(owner):
+    pid = owner.get("pid")
+    if isinstance(pid, int) and pid != os.getpid() and not _lives(owner):
         warn(f"Taking over the lock of {_describe(owner)}, which ended without cleaning up.")

@@ -203,9 +203,11 @@ def evaluate(
     curves = [_precision_recall_f1(m, counts[c], CONFIDENCES) for m, c in zip(matches, present, strict=True)]
     mean_f1 = np.mean([f1 for _, _, f1 in curves], axis=0)
     best = _last_argmax(mean_f1) if confidence is None else int(np.abs(CONFIDENCES - confidence).argmin())
-    for c in set(range(len(class_names))) - set(present):
-        wrong = sum(int(((d.cls == c) & (d.score >= CONFIDENCES[best])).sum()) for d in detections.values())
-        per_class[class_names[c]] = ClassAccuracy(0, found=0, false_alarms=wrong)
+    confident = [np.asarray(d.cls).astype(int)[d.score >= CONFIDENCES[best]] for d in detections.values()]
+    shown = np.bincount(np.concatenate(confident), minlength=len(class_names))
+    for name, boxes, wrong in zip(class_names, counts, shown.tolist(), strict=True):
+        if not boxes:
+            per_class[name] = ClassAccuracy(0, found=0, false_alarms=wrong)
     for m, c, curve in zip(matches, present, curves, strict=True):
         per_class[class_names[c]] = _figures(m, counts[c], curve, best)
     if confidence is None and mean_f1[best] > 0:

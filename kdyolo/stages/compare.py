@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from kdyolo.evaluation.accuracy import Accuracy
 
 
-_FIGURES = (*("precision", "recall", "mAP50", "mAP75", "mAP50_95", "confidence", "boxes", "found", "false_alarms"),)
+_FIGURES = ("boxes", "found", "false_alarms", "precision", "recall", "mAP50", "mAP75", "mAP50_95", "confidence")
 
 
 def _settings(config: Config) -> dict[str, Any]:
