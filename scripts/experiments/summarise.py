@@ -1,10 +1,12 @@
 """What the table of `run.py` says: mean, spread, and the paired difference from the control with a 95 % interval.
 
     python scripts/experiments/summarise.py runs/experiments/results.csv [--baseline "online native"]
+    python scripts/experiments/summarise.py scripts/experiments/results.csv --into docs/benchmarks.md
 
 One table for each data set and condition, in markdown, best validation first: what is chosen is chosen on validation,
 and the test column only says what came of it. With several seeds the difference is paired by seed and its interval is
-Student's t over the seeds; with one there is none.
+Student's t over the seeds; with one there is none. Seconds are those of the fastest training (an empty field: it was
+stopped on the way, which counts as time).
 """
 
 from __future__ import annotations
@@ -17,6 +19,12 @@ import pandas as pd
 from scipy import stats
 
 MEASURES = ("val_mAP50_95", "test_mAP50_95")
+CONDITIONS = {
+    "all": "all labels, for teacher and student",
+    "eighth": "one label in eight for teacher and student, the other images as a pool",
+    "bought": "one label in eight for the student and the other images as a pool, a teacher that had all labels",
+}
+MARKER = "<!-- tables of scripts/experiments/summarise.py -->"
 
 
 def difference(table: pd.DataFrame, arm: str, baseline: str, measure: str) -> str:
@@ -39,27 +47,49 @@ def rows(table: pd.DataFrame, baseline: str) -> pd.DataFrame:
             short = measure.removesuffix("_mAP50_95")
             spread = f" +- {100 * group[measure].std(ddof=1):.1f}" if len(group) > 1 else ""
             row[short] = f"{100 * group[measure].mean():.1f}{spread}"
-            row[f"{short}, difference"] = difference(table, str(arm), baseline, measure)
-        row["seconds"] = f"{group.train_seconds.mean():.0f}"
+            row[f"{short}, difference"] = "" if arm == baseline else difference(table, str(arm), baseline, measure)
+        row["seconds"] = "" if group.train_seconds.isna().all() else f"{group.train_seconds.min():.0f}"
         row["order"] = -group["val_mAP50_95"].mean()
         found.append(row)
     return pd.DataFrame(found).sort_values("order", kind="stable").drop(columns="order")
 
 
+def tables(table: pd.DataFrame, baseline: str) -> str:
+    """A heading and a table in markdown for each data set and condition."""
+    parts = []
+    for (data, condition), group in sorted(table.groupby(["data", "condition"]), key=lambda item: item[0]):
+        summary = rows(group, baseline)
+        lines = [f"*{data}, {CONDITIONS[str(condition)]}*:", ""]
+        lines += ["| " + " | ".join(summary.columns) + " |", "|---" * len(summary.columns) + "|"]
+        lines += ["| " + " | ".join(map(str, values)) + " |" for values in summary.itertuples(index=False)]
+        parts.append("\n".join(lines))
+    return "\n\n".join(parts)
+
+
+def write_into(page: Path, text: str) -> None:
+    """Put the tables between the two markers of a page.
+
+    Raises:
+        SystemExit: It has no such markers.
+    """
+    parts = page.read_text(encoding="utf-8").split(MARKER)
+    if len(parts) != 3:
+        raise SystemExit(f"{page} does not have two lines {MARKER}.")
+    page.write_text(f"{parts[0]}{MARKER}\n\n{text}\n\n{MARKER}{parts[2]}", encoding="utf-8")
+
+
 def main() -> None:
-    """Read and print."""
+    """Read, and print or write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("table", type=Path)
     parser.add_argument("--baseline", default="control")
+    parser.add_argument("--into", type=Path, help="write the tables into this page, between its markers")
     given = parser.parse_args()
-    table = pd.read_csv(given.table)
-    for (data, condition), group in table.groupby(["data", "condition"], sort=False):
-        summary = rows(group, given.baseline)
-        print(f"\n### {data}, {condition}\n")
-        print("| " + " | ".join(summary.columns) + " |")
-        print("|---" * len(summary.columns) + "|")
-        for values in summary.itertuples(index=False):
-            print("| " + " | ".join(map(str, values)) + " |")
+    text = tables(pd.read_csv(given.table), given.baseline)
+    if given.into:
+        write_into(given.into, text)
+    else:
+        print(text)
 
 
 if __name__ == "__main__":
