@@ -80,7 +80,8 @@ def cached_step(given: argparse.Namespace, data: Path, folder: Path) -> None:
         probs = rng.uniform(0, 1, (len(boxes), len(names))).astype(np.float32)
         spread = rng.uniform(0, 0.1, (len(boxes), 4)).astype(np.float32)
         doubtful = np.repeat([False, True], [len(xywhn), len(xywhn)])
-        hearsay[image.name] = Hearsay(SoftLabels(boxes, probs, spread), doubtful, np.zeros(len(names), dtype=bool))
+        soft = SoftLabels(boxes, probs, spread, probs.max(1).astype(np.float64), probs.argmax(1))
+        hearsay[image.name] = Hearsay(np.zeros(len(names), dtype=bool), soft, doubtful)
     config = load_config(overrides={"distill.scheme": "cached", "distill.warmup_epochs": 0})
     from kdyolo.engine.environment import harden
 

@@ -12,8 +12,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import tiny
+import torch
 
 from kdyolo import api, pipeline
+from kdyolo.engine import checkpoints
 from kdyolo.errors import EnvironmentFault, RunExistsError
 from kdyolo.storage import RunDir, write_json
 
@@ -110,6 +112,21 @@ def test_a_teacher_killed_in_its_training_goes_on(demo_set, tmp_path):
     assert epochs(run, "teacher") == [1, 2, 3]
     left = {"classes.json", "trained_on.csv", *tiny.LEFT_BY_TRAINING}
     assert {p.name for p in run.stage("teacher").iterdir()} == left
+
+
+def test_a_killed_distillation_ends_with_the_weights_of_one_that_was_not(labelled_run, tmp_path):
+    run, whole = labelled_run, tiny.copy_run(labelled_run.root, tmp_path / "whole")
+    told = {"student.epochs": 3, "student.labels": "gt", "distill.warmup_epochs": 0, "distill.until_tail": False}
+    told |= {"distill.scheme": "online-teacher", "distill.method": "response+cwd:0.5", "distill.weight": 1}
+    call = ["train-student", *tiny.flags(told), "--run"]
+    for moment in ("os.rename student/weights/last.pt 1", "open student/results.csv 2"):
+        assert kdyolo(*call, run.root, mishap=f"{moment} SIGKILL").returncode == -signal.SIGKILL
+    for each in (run, whole):
+        done = kdyolo(*call, each.root)
+        assert done.returncode == 0, done.stderr
+    ours, theirs = (checkpoints.load(r.stage("student") / "best.pt")[0].state_dict() for r in (run, whole))
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    assert (pd.read_csv(run.stage("student") / "results.csv")["train/kd_loss"] > 0).all()
 
 
 def test_ctrl_c_once_finishes_the_batch_and_twice_ends_at_once(labelled_run):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import textwrap
+from itertools import groupby
+from operator import itemgetter
 from typing import Annotated, Any
 
 import typer
@@ -11,6 +14,11 @@ from kdyolo.cli.console import Console, open_console
 
 _SHOWN = ("kdyolo methods", "kdyolo methods show cwd", "kdyolo methods --json")
 _SUMMARY = "List the distillation methods: family, formula, paper, cost and when to use each."
+_FAMILIES = {
+    "response": "look at the head's outputs. They learn from stored predictions (cached) as well",
+    "feature": "look at the maps that enter the head. The teacher must see every batch",
+    "relation": "look at how objects, images or channels relate in those maps. The teacher must see every batch",
+}
 
 
 def list_(context: typer.Context, json: opt.Json = False, quiet: opt.Quiet = False) -> None:
@@ -21,7 +29,7 @@ def list_(context: typer.Context, json: opt.Json = False, quiet: opt.Quiet = Fal
 
     console = open_console(json=json, quiet=quiet)
     found = api.methods()
-    console.result(found, lambda: _table(console, found))
+    console.result(found, lambda: _list(console, found))
 
 
 def show(
@@ -37,11 +45,23 @@ def show(
     console.result(info, lambda: _describe(console, info))
 
 
-def _table(console: Console, found: list[dict[str, Any]]) -> None:
-    rows = [(m["name"], m["family"], f"{m['weight']:g}", "yes" if m["replayable"] else "no", m["use"]) for m in found]
-    console.table("", ("method", "family", "weight", "cached", "when to use"), rows, right="2")
-    console.line("weight: when none is given; cached: learns from stored predictions as well.")
+def _list(console: Console, found: list[dict[str, Any]]) -> None:
+    for family, members in groupby(found, itemgetter("family")):
+        _wrapped(console, f"{family.upper()} methods {_FAMILIES[family]}.")
+        console.line()
+        for info in members:
+            console.line(f"  {info['name']} (weight {info['weight']:g})")
+            for what, key in (("Formula", "formula"), ("Paper", "paper"), ("Cost", "cost"), ("Use", "use")):
+                _wrapped(console, info[key], f"    {what:8} ")
+            console.line()
+    _wrapped(console, "Weight: when none is given. Cost: of a training step, the teacher's forward pass not counted.")
     console.line("Sums: response+cwd:0.5. All about one: kdyolo methods show NAME")
+
+
+def _wrapped(console: Console, text: str, head: str = "") -> None:
+    """A text as wide as the terminal, its further lines below the first one's words."""
+    width, below = max(40, console.stdout.width), " " * len(head)
+    console.line(textwrap.fill(text, width, initial_indent=head, subsequent_indent=below, break_on_hyphens=False))
 
 
 def _describe(console: Console, info: dict[str, Any]) -> None:

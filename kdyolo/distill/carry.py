@@ -7,18 +7,18 @@ row by row. So each row gets more columns, the teacher's own boxes become rows t
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from ultralytics.data.augment import Compose, Format, RandomFlip
+from ultralytics.data.augment import Compose, Format, RandomFlip, RandomPerspective
 
 from kdyolo.boxes import xywh_to_xyxy
 from kdyolo.distill.soft_labels import SoftLabels, pair
 
-TRUE, SOFT, IGNORED = 0.0, 1.0, 2.0
+TRUE, SOFT, IGNORED, UNKNOWN = 0.0, 1.0, 2.0, 3.0
 _CLASS, _KIND, _PAIR, _PROBS = 0, 1, 2, 3  # columns; then nc probabilities and 4 spreads
 _SIDES = 4
 
@@ -28,27 +28,28 @@ class Hearsay:
     """What the loader shall know of one image beside its label file.
 
     Attributes:
-        soft: The teacher's boxes.
+        unknown: (nc,) classes that nobody looked for in this image: whatever is in it may be one of them.
+        soft: The teacher's boxes; None where it is not heard through the loader.
         ignored: Which of them (N,) are too doubtful to be a label and too good to be background: no class loss there.
-        unknown: (nc,) classes that nobody looked for in this image: what is not labelled may be one of them.
     """
 
-    soft: SoftLabels
-    ignored: NDArray[np.bool_]
     unknown: NDArray[np.bool_]
+    soft: SoftLabels | None = None
+    ignored: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, dtype=bool))
 
 
 def attach(dataset: Any, hearsay: Mapping[str, Hearsay], nc: int) -> None:
     """Give a training data set of ultralytics the teacher's boxes.
 
     A label row is paired with the teacher's box about the same object (see `pair`); of the other boxes only the ignored
-    ones are taken along. Batches then have two more entries, a tuple of tensors each, one for an image:
+    ones are taken along. Batches then have more entries, a tuple of tensors each, one for an image:
 
     - ``teacher`` (n, nc + 8): for each label the teacher's class probabilities, the spread of its box's sides
       (left, top, right, bottom; shares of its width and height) and its corners (shares of the image); NaN where the
-      teacher said nothing or its box has not come through, and as the probability of a class it does not know;
-    - ``ignored`` (k, 4 + nc): corners (shares of the image), and 1 for each class that background says nothing about
-      there, else 0.
+      teacher said nothing or its box has not come through, and as the probability of a class it does not know; only
+      if it is heard through the loader at all;
+    - ``ignored`` (k, 4): corners (shares of the image) of boxes that are neither label nor background;
+    - ``unknown`` (k, 4 + nc): corners (shares of the image), and 1 for each class that nobody looked for there, else 0.
 
     Args:
         dataset: A `YOLODataset` for training; changed.
@@ -59,9 +60,9 @@ def attach(dataset: Any, hearsay: Mapping[str, Hearsay], nc: int) -> None:
     for file, label in zip(dataset.im_files, dataset.labels, strict=True):
         known = hearsay.get(file.replace("\\", "/").rpartition("/")[2])
         count = _extend(label, known, nc, count)
-    build = dataset.build_transforms
-    dataset.build_transforms = _Carrying(build)
-    dataset.transforms = _carrying(dataset.transforms)
+    heard = any(each.soft is not None for each in hearsay.values())
+    dataset.build_transforms = _Carrying(dataset.build_transforms, heard)
+    dataset.transforms = _carrying(dataset.transforms, heard)
 
 
 def _extend(label: dict[str, Any], known: Hearsay | None, nc: int, count: int) -> int:
@@ -71,7 +72,7 @@ def _extend(label: dict[str, Any], known: Hearsay | None, nc: int, count: int) -
     rows[:, _CLASS], rows[:, _KIND], rows[:, _PAIR] = label["cls"].reshape(-1), TRUE, -1
     boxes = label["bboxes"]
     if known is not None:
-        soft = known.soft
+        soft = known.soft or SoftLabels.nothing(nc)
         chosen = pair(xywh_to_xyxy(boxes), soft)
         found = np.flatnonzero(chosen >= 0)
         rows[found, _PAIR] = count + np.arange(len(found))
@@ -79,10 +80,9 @@ def _extend(label: dict[str, Any], known: Hearsay | None, nc: int, count: int) -
         left = np.flatnonzero(known.ignored & ~np.isin(np.arange(len(soft.xywhn)), chosen))
         taken, whole = np.concatenate([chosen[found], left]), int(known.unknown.any())
         theirs = np.full((len(taken) + whole, width), -1, np.float32)
-        theirs[:, _KIND] = np.repeat([SOFT, IGNORED], [len(found), len(left) + whole])
+        theirs[:, _KIND] = np.repeat([SOFT, IGNORED, UNKNOWN], [len(found), len(left), whole])
         theirs[: len(found), _PAIR] = rows[found, _PAIR]
         theirs[: len(found), _PROBS : _PROBS + nc] = soft.probs[chosen[found]]
-        theirs[len(found) :, _PROBS : _PROBS + nc] = 1
         theirs[: len(taken), _PROBS + nc :] = soft.spread[taken]
         rows, boxes = np.concatenate([rows, theirs]), np.concatenate([boxes, soft.xywhn[taken]])
         if whole:
@@ -95,20 +95,46 @@ def _extend(label: dict[str, Any], known: Hearsay | None, nc: int, count: int) -
 class _Carrying:
     """`build_transforms` of a data set with carrying transforms; ultralytics calls it again to end mosaics."""
 
-    def __init__(self, build: Callable[[Any], Compose]) -> None:
-        self.build = build
+    def __init__(self, build: Callable[[Any], Compose], heard: bool) -> None:
+        self.build, self.heard = build, heard
 
     def __call__(self, hyp: Any) -> Compose:
-        return _carrying(self.build(hyp))
+        return _carrying(self.build(hyp), self.heard)
 
 
-def _carrying(transforms: Compose) -> Compose:
+def _carrying(transforms: Compose, heard: bool) -> Compose:
     for transform in transforms.transforms:
-        if type(transform) is RandomFlip:
+        if isinstance(transform, Compose):
+            _carrying(transform, heard)
+        elif type(transform) is RandomPerspective:
+            transform.__class__ = CarryingPerspective
+        elif type(transform) is RandomFlip:
             transform.__class__ = CarryingFlip
         elif type(transform) is Format:
-            transform.__class__ = SortingFormat
+            transform.__class__, transform.heard = SortingFormat, heard
     return transforms
+
+
+class CarryingPerspective(RandomPerspective):  # type: ignore[misc]
+    """An affine map that keeps the least strip of an image in which classes are unknown; of a label too little is none.
+
+    Attributes:
+        whole: Which rows at hand are such images.
+    """
+
+    whole: NDArray[np.bool_]
+
+    def apply_instances(self, labels: dict[str, Any], params: dict[str, Any] | None = None) -> dict[str, Any]:
+        """As the base class does."""
+        self.whole = labels["cls"][:, _KIND] == UNKNOWN
+        moved: dict[str, Any] = super().apply_instances(labels, params)
+        return moved
+
+    def box_candidates(self, box1: NDArray[Any], box2: NDArray[Any], **limits: Any) -> NDArray[np.bool_]:
+        """As the base class says, and `whole` where anything is left; corners (4, N) in px before and after."""
+        in_sight = (box2[2:] > box2[:2]).all(0)
+        kept: NDArray[np.bool_] = super().box_candidates(box1, box2, **limits) | (self.whole & in_sight)
+        return kept
 
 
 class CarryingFlip(RandomFlip):  # type: ignore[misc]
@@ -126,7 +152,13 @@ class CarryingFlip(RandomFlip):  # type: ignore[misc]
 
 
 class SortingFormat(Format):  # type: ignore[misc]
-    """The last transform: labels as ultralytics expects them, and what the teacher said of them beside."""
+    """The last transform: labels as ultralytics expects them, and what the teacher said of them beside.
+
+    Attributes:
+        heard: The teacher is heard through the loader, so batches get ``teacher``.
+    """
+
+    heard: bool
 
     def apply_instances(self, labels: dict[str, Any], params: dict[str, Any]) -> dict[str, Any]:
         """Sort the rows: see `attach` for what comes out."""
@@ -140,9 +172,11 @@ class SortingFormat(Format):  # type: ignore[misc]
         for to, pair_number in enumerate(rows[true, _PAIR].tolist()):
             if (at := place.get(pair_number)) is not None:
                 teacher[to] = np.concatenate([rows[at, _PROBS:], corners[at]])
-        labels["teacher"] = torch.from_numpy(teacher)
+        if self.heard:
+            labels["teacher"] = torch.from_numpy(teacher)
         flags = rows[:, _PROBS:-_SIDES].astype(np.float32)
-        labels["ignored"] = torch.from_numpy(np.concatenate([corners, flags], 1)[kind == IGNORED])
+        labels["ignored"] = torch.from_numpy(corners[kind == IGNORED])
+        labels["unknown"] = torch.from_numpy(np.concatenate([corners, flags], 1)[kind == UNKNOWN])
         mine = {**params, "cls": rows[true, :1], "instances": instances[true], "nl": len(true)}
         formatted: dict[str, Any] = super().apply_instances(labels, mine)
         return formatted

@@ -29,27 +29,33 @@ class _Remembering(TaskAlignedAssigner):  # type: ignore[misc]
 
 
 class _Deaf(nn.Module):
-    """Binary cross-entropy with logits that does not hear background in ignored places."""
+    """Binary cross-entropy with logits that does not hear what nobody said.
+
+    Attributes:
+        zones: Where background is not heard (B, A), and where a class is heard only of its own labels (B, A, nc), as a
+            label of another class does not say either that it is not there.
+    """
 
     def __init__(self) -> None:
         super().__init__()
-        self.ignored: Tensor | None = None
+        self.zones: tuple[Tensor, Tensor] | None = None
 
     def forward(self, scores: Tensor, targets: Tensor) -> Tensor:
         """Element-wise loss (B, A, nc)."""
         loss = nn.functional.binary_cross_entropy_with_logits(scores, targets, reduction="none")
-        if self.ignored is None:
+        if self.zones is None:
             return loss
-        background = targets.sum(-1) == 0
-        return loss * ~(self.ignored & background[..., None])
+        doubtful, unknown = self.zones
+        absent = targets == 0
+        return loss * ~((doubtful & absent.all(-1))[..., None] | (unknown & absent))
 
 
 class DistillLoss(Fp32DetectionLoss):
     """The stock loss with a fourth entry, the distillation's.
 
-    A batch may have ``kd_teacher``, a `HeadOutput` of the teacher on the same images; or ``teacher`` and ``ignored``,
-    the soft labels that came through the loader (see `carry.attach`). A batch with neither, as in validation, has a
-    distillation loss of 0.
+    A batch may have ``kd_teacher``, a `HeadOutput` of the teacher on the same images, or ``teacher``, the soft labels
+    that came through the loader; with neither, as in validation, the distillation loss is 0. Of ``ignored`` and
+    ``unknown``, if they are there, the class loss hears less (see `carry.attach`).
 
     Args:
         model: The student.
@@ -87,7 +93,7 @@ class DistillLoss(Fp32DetectionLoss):
         """Box, class, DFL and distillation loss (4,) times batch size, and the detached items."""
         with torch.autocast(preds["boxes"].device.type, enabled=False):
             raw = {**preds, "boxes": preds["boxes"].float(), "scores": preds["scores"].float()}
-            self.bce.ignored = self._ignored(raw, batch)
+            self.bce.zones = self._zones(raw, batch)
             (foreground, target, _, anchors, strides), task, items = self.get_assigned_targets_and_loss(
                 in_fp32(raw), batch
             )
@@ -113,15 +119,18 @@ class DistillLoss(Fp32DetectionLoss):
         total: Tensor = self.methods(student, teacher)[0]
         return total
 
-    def _ignored(self, raw: dict[str, Any], batch: dict[str, Any]) -> Tensor | None:
-        """Which classes (B, A, nc) background says nothing about; None if it does about all."""
-        boxes: Sequence[Tensor] = batch.get("ignored", ())
-        if not any(len(each) for each in boxes):
+    def _zones(self, raw: dict[str, Any], batch: dict[str, Any]) -> tuple[Tensor, Tensor] | None:
+        """Doubtful locations (B, A) and unknown classes (B, A, nc), see `_Deaf`; None if there are none at all."""
+        doubtful, unknown = batch.get("ignored", ()), batch.get("unknown", ())
+        if not any(len(each) for each in (*doubtful, *unknown)):
             return None
         height, width = (side * self.strides[0] for side in raw["feats"][0].shape[2:])
         grid = HeadOutput.from_raw(raw, self.strides)
         centres = grid.anchors * grid.strides / grid.anchors.new_tensor([width, height])
-        return torch.stack([_inside(centres, each.to(centres.device)) for each in boxes])
+        device = centres.device
+        hidden = [_inside(centres, each.to(device)).any(-1) for each in doubtful]
+        flags = [_inside(centres, each.to(device)).float() @ each[:, 4:].to(device) > 0 for each in unknown]
+        return torch.stack(hidden), torch.stack(flags)
 
     def _replayed(
         self,
@@ -175,10 +184,9 @@ class DistillLoss(Fp32DetectionLoss):
 
 
 def _inside(centres: Tensor, boxes: Tensor) -> Tensor:
-    """For each of the points (A, 2) the flags of the boxes (k, 4 + nc) it lies in, joined: (A, nc)."""
+    """(A, k) booleans: which of the points (A, 2) lie in which of the boxes (k, 4 or more), given by their corners."""
     after = (centres[:, None] > boxes[None, :, :2]).all(-1)
-    inside = after & (centres[:, None] < boxes[None, :, 2:4]).all(-1)
-    return (inside.float() @ boxes[:, 4:].float()) > 0
+    return after & (centres[:, None] < boxes[None, :, 2:4]).all(-1)
 
 
 def _padded(rows: Sequence[Tensor], device: torch.device) -> Tensor:

@@ -18,6 +18,8 @@ Loss = Callable[[HeadOutput, HeadOutput], Tensor]
 class Method(nn.Module):
     """One method: its formula in fp32 whatever autocast does, the teacher without a graph, and its adapters.
 
+    The training's loss switches autocast off before it calls a method, so there the adapters run in fp32 as well.
+
     Args:
         info: What it is.
         loss: Its formula.
@@ -95,7 +97,7 @@ def _adapter(ours: int, theirs: int, layers: int) -> nn.Module:
 
 
 def _adapt(adapter: nn.Module, feature: Tensor) -> Tensor:
-    """A map through its adapter, in the precision the network runs in."""
+    """A map through its adapter, in the precision of autocast: in a training that is fp32, see `Method`."""
     kind = feature.device.type
     autocast = torch.is_autocast_enabled(kind)
     adapted: Tensor = adapter(feature if autocast else feature.to(next(adapter.parameters()).dtype))

@@ -123,6 +123,11 @@ class HeadOutput:
         known = self.known.expand(-1, self.nc, -1)
         return torch.stack([known[:, list(ids or (0,))].any(1) for ids in sources], 1)
 
+    def is_finite(self) -> bool:
+        """Whether all scores, boxes and maps are; one look at a GPU's memory."""
+        told = [x.isfinite().all() for x in (self.scores, self.boxes, *self.features)]
+        return bool(torch.stack(told).all())
+
     def detach(self) -> HeadOutput:
         """The same output without a graph."""
         features = tuple(x.detach() for x in self.features)

@@ -27,7 +27,8 @@ class Distillation:
         teachers: Checkpoint and class map (its class id -> the student's; empty where they are the same) of each frozen
             teacher.
         weights: (T, nc) how much each of several teachers counts in each class.
-        hearsay: For the cached scheme: training image's file name -> what the teacher said of it.
+        hearsay: Training image's file name -> what its labels do not say: with the cached scheme what the teacher said
+            of it, and with any which classes nobody looked for.
         generations: Facts of the students before this one, each the teacher of the next.
     """
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import resource
-import sys
 import time
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -12,7 +10,7 @@ import torch
 from torch import Tensor
 from ultralytics.utils.torch_utils import autocast, unwrap_model
 
-from kdyolo.engine import collective
+from kdyolo.engine import collective, resident
 from kdyolo.errors import StageError
 
 if TYPE_CHECKING:
@@ -33,9 +31,11 @@ class Preflight:
         gradient_ratio: Length of its gradient over that of the labels', both of all the student's parameters.
         reached: Share of the student's parameter tensors that this gradient reaches, in [0, 1].
         step_seconds: A training step with the teacher, without the optimiser's.
-        plain_step_seconds: The same without.
-        seconds: Of the whole training, by these steps; validation is not counted.
-        memory_mb: Most memory so far: of the device, or of the process on a CPU.
+        plain_step_seconds: The same of a student without a teacher.
+        seconds: Of this training, by these steps; validation is not counted.
+        memory_mb: Most memory during the steps with the teacher, in 10^6 bytes: of the device, or on a CPU of this
+            process with all that it holds. What the process took before and has given back does not count; nor do the
+            optimiser's moments, which come with its first step.
     """
 
     kd_loss: float
@@ -101,8 +101,10 @@ def _judge(trainer: DistillTrainer, batch: dict[str, Any], loss: Tensor, kd: flo
             "Choose another method: `kdyolo methods`.",
         )
     del loss, theirs, ours
-    times = {weight: [_step(trainer, batch, weight, backward=True)[0] for _ in range(_TIMED)] for weight in (1.0, 0.0)}
-    with_teacher, plain = min(times[1.0]), min(times[0.0])
+    _forget_memory(trainer.device)
+    with_teacher = min(_step(trainer, batch, 1.0, backward=True)[0] for _ in range(_TIMED))
+    memory = _most_memory(trainer.device)
+    plain = min(_step(trainer, batch, 0.0, backward=True)[0] for _ in range(_TIMED))
     steps = len(trainer.train_loader) * (trainer.epochs - trainer.start_epoch)
     return Preflight(
         kd_loss=kd,
@@ -111,7 +113,7 @@ def _judge(trainer: DistillTrainer, batch: dict[str, Any], loss: Tensor, kd: flo
         step_seconds=with_teacher,
         plain_step_seconds=plain,
         seconds=steps * with_teacher,
-        memory_mb=_memory(trainer),
+        memory_mb=memory / 1e6,
     )
 
 
@@ -125,15 +127,20 @@ def _batches(trainer: DistillTrainer) -> list[dict[str, Any]]:
 
 
 def _step(trainer: DistillTrainer, raw: dict[str, Any], weight: float, backward: bool = False) -> tuple[float, Tensor]:
-    """Seconds of a forward pass (and with `backward` the one back), and the loss (4,)."""
-    model = unwrap_model(trainer.model)
-    device = trainer.device
+    """Seconds of a forward pass (and with `backward` the one back), and the loss (4,); with weight 0 without a teacher.
+
+    A teacher that learns from every answer would do so with weight 0 as well, so it is taken away meanwhile.
+    """
+    model, device, teacher = unwrap_model(trainer.model), trainer.device, trainer.teacher
     _synchronise(device)
     started = time.perf_counter()
     trainer.criterion.weight, trainer.criterion.watch = weight, False
-    with autocast(torch.bfloat16 if trainer.args.amp == "bf16" else trainer.amp, device=device.type):
-        batch = trainer.with_answer(dict(raw), asked=weight > 0)
-        loss, _ = model(batch)
+    trainer.teacher = teacher if weight else None
+    try:
+        with autocast(torch.bfloat16 if trainer.args.amp == "bf16" else trainer.amp, device=device.type):
+            loss, _ = model(trainer.with_answer(dict(raw), asked=True))
+    finally:
+        trainer.teacher = teacher
     if backward:
         # Not `backward`: where several processes train, each would take the adapters for used in its first step.
         _gradients(loss.sum(), [p for p in model.parameters() if p.requires_grad])
@@ -153,8 +160,13 @@ def _synchronise(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def _memory(trainer: DistillTrainer) -> float:
-    if trainer.device.type == "cuda":
-        return torch.cuda.max_memory_allocated(trainer.device) / 1e6
-    unit = 1.0 if sys.platform == "darwin" else 1024.0  # bytes there, KiB elsewhere
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+def _forget_memory(device: torch.device) -> None:
+    """Let `_most_memory` start anew: in a run, a teacher five times as large may have been trained in this process."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    else:
+        resident.forget_peak()
+
+
+def _most_memory(device: torch.device) -> int:
+    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else resident.peak_bytes()

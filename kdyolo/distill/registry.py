@@ -7,6 +7,7 @@ import functools
 import importlib
 import math
 import pkgutil
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from kdyolo.distill.method import Objective
 
 _FAMILIES = ("response", "feature", "relation")
+_PLUS = re.compile(r"\+(?!(?<=[\d.][eE]\+)\d)")  # but not that of an exponent, as in 1e+3: no name begins with a digit
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class Recipe:
 
     def __str__(self) -> str:
         """The sum as a text that `parse` reads again; equal sums give equal texts but for their order."""
-        return "+".join(f"{name}:{weight:.12g}" for name, weight in self.weights.items())
+        return "+".join(f"{name}:{weight:.12g}".replace("+", "") for name, weight in self.weights.items())
 
     @property
     def infos(self) -> list[MethodInfo]:
@@ -74,8 +76,7 @@ def parse(spec: str) -> Recipe:
         ConfigError: A name is unknown or given twice, or a weight is no number above 0.
     """
     weights: dict[str, float] = {}
-    terms = spec.split("+")
-    for term in terms:
+    for term in _PLUS.split(spec):
         name, colon, text = (part.strip() for part in term.partition(":"))
         if not name:
             raise ConfigError(f"A method is missing in '{spec}'.", "For example: response, or response+cwd:0.5.")
@@ -86,6 +87,30 @@ def parse(spec: str) -> Recipe:
                 raise ConfigError(f"'{part}' is in '{spec}' twice.", "Give it once, with its weight: NAME:WEIGHT.")
             weights[part] = weight * share
     return Recipe(weights)
+
+
+def require_sense(recipe: Recipe, nc: int, reg_max: int = 16) -> None:
+    """Refuse what would be zero whatever the student does.
+
+    Args:
+        recipe: The methods.
+        nc: Number of classes that student and teacher both know.
+        reg_max: Number of bins of a box side; every YOLOv5 (u) model has 16.
+
+    Raises:
+        ConfigError: A method says nothing at so few classes or bins.
+    """
+    for info in recipe.infos:
+        if nc < info.min_classes:
+            raise ConfigError(
+                f"'{info.name}' says nothing with {nc} class{'' if nc == 1 else 'es'}: it needs {info.min_classes}.",
+                "Use 'bckd', which is right for one class as well.",
+            )
+        if reg_max < info.min_bins:
+            raise ConfigError(
+                f"'{info.name}' compares distributions over bins, and this head has {reg_max} a side.",
+                "Use 'box', which compares the boxes themselves.",
+            )
 
 
 def build(
@@ -114,8 +139,7 @@ def build(
     from kdyolo.distill.method import Method, Objective
 
     recipe = spec if isinstance(spec, Recipe) else parse(spec)
-    for info in recipe.infos:
-        _require_sense(info, nc, reg_max)
+    require_sense(recipe, nc, reg_max)
     if len(student_channels) != len(teacher_channels):
         raise ConfigError(
             f"The student's head has {len(student_channels)} levels and the teacher's {len(teacher_channels)}.",
@@ -141,16 +165,3 @@ def _weight(name: str, text: str) -> float:
     if not 0 < weight < math.inf:
         raise ConfigError(f"The weight of '{name}' is '{text}'; it must be a number above 0.", f"Write {name}:0.5.")
     return weight
-
-
-def _require_sense(info: MethodInfo, nc: int, reg_max: int) -> None:
-    if nc < info.min_classes:
-        raise ConfigError(
-            f"'{info.name}' says nothing with {nc} class{'' if nc == 1 else 'es'}: it needs {info.min_classes}.",
-            "Use 'bckd', which is right for one class as well.",
-        )
-    if reg_max < info.min_bins:
-        raise ConfigError(
-            f"'{info.name}' compares distributions over bins, and this head has {reg_max} a side.",
-            "Use 'box', which compares the boxes themselves.",
-        )

@@ -27,9 +27,14 @@ class Schedule:
     warmup: float
     tail: int
 
+    @property
+    def epochs_heard(self) -> int:
+        """Epochs in which the teacher has a say."""
+        return max(0, self.epochs - self.tail)
+
     def at(self, epoch: float) -> float:
         """Weight at an epoch, counted from 0; fractions are allowed."""
-        end = self.epochs - self.tail
+        end = self.epochs_heard
         if epoch >= end:
             return 0.0
         rise = min(1.0, epoch / self.warmup) if self.warmup > 0 else 1.0
@@ -64,6 +69,10 @@ class Balance:
         self.task = memory * self.task + (1 - memory) * task
         self.kd = memory * self.kd + (1 - memory) * kd
         self.cosine = memory * self.cosine + (1 - memory) * cosine
+
+    def begin_within(self, steps: int) -> None:
+        """Answer after a quarter of so many steps at the latest; in a short training the teacher is heard as well."""
+        self.steps = max(1, min(self.steps, steps // 4))
 
     @property
     def weight(self) -> float:

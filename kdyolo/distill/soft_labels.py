@@ -16,7 +16,7 @@ from kdyolo.errors import DatasetError
 from kdyolo.storage import atomic_path
 
 FILE = "soft_labels.npz"
-VERSION = 1
+VERSION = 2
 """Of the file and of how images are prepared for the teacher; soft labels of another version are refused."""
 MIN_IOU = 0.5
 """Least overlap of a true box and the teacher's box about the same object."""
@@ -33,17 +33,22 @@ class SoftLabels:
             know the class, which is another thing than to see none of it.
         spread: Standard deviation (N, 4) of the left, top, right and bottom side under the teacher's distribution, as a
             share of the box's width (left, right) or height (top, bottom).
+        score: Confidences (N,) in [0, 1], exactly those that the thresholds of labels are compared with. Of several
+            teachers it may be below all of `probs`: whoever is silent counts 0 here, and not at all there.
+        cls: Class ids (N,), of `score`.
     """
 
     xywhn: NDArray[np.float32]
     probs: NDArray[np.float32]
     spread: NDArray[np.float32]
+    score: NDArray[np.float64]
+    cls: NDArray[np.int64]
 
-    @property
-    def score(self) -> NDArray[np.float32]:
-        """Highest class probability (N,)."""
-        best: NDArray[np.float32] = np.nan_to_num(self.probs).max(axis=1, initial=0.0)
-        return best
+    @classmethod
+    def nothing(cls, nc: int) -> SoftLabels:
+        """Of an image in which nothing was found, or was to be."""
+        xywhn, probs, spread = (np.zeros((0, width), np.float32) for width in (4, nc, 4))
+        return cls(xywhn, probs, spread, np.zeros(0), np.zeros(0, np.int64))
 
 
 def soften(found: Detections, width: int, height: int, known: NDArray[np.bool_]) -> SoftLabels:
@@ -63,8 +68,13 @@ def soften(found: Detections, width: int, height: int, known: NDArray[np.bool_])
     kept = kept[(xywhn[kept, 2:] > 0).all(axis=1)]
     sides = (xywhn[kept, 2:] * [width, height])[:, [0, 1, 0, 1]]
     probs = np.where(known, found.probs[kept], np.nan)
-    arrays = (xywhn[kept], probs, found.spread[kept] / sides)
-    return SoftLabels(*(array.astype(np.float32) for array in arrays))
+    return SoftLabels(
+        xywhn=xywhn[kept].astype(np.float32),
+        probs=probs.astype(np.float32),
+        spread=(found.spread[kept] / sides).astype(np.float32),
+        score=found.score[kept].astype(np.float64),
+        cls=found.cls[kept].astype(np.int64),
+    )
 
 
 @dataclass(frozen=True)
@@ -83,7 +93,9 @@ class Origin:
 
 
 def write_soft_labels(path: Path, labels: Mapping[str, SoftLabels], sha256: Mapping[str, str], origin: Origin) -> None:
-    """Write the soft labels of many images into one file, without compression, probabilities in half precision.
+    """Write the soft labels of many images into one file, without compression.
+
+    Probabilities and spreads are kept in half precision, scores as they are.
 
     Args:
         path: The ``.npz`` to write.
@@ -106,6 +118,8 @@ def write_soft_labels(path: Path, labels: Mapping[str, SoftLabels], sha256: Mapp
         "xywhn": np.concatenate([np.zeros((0, 4)), *(soft.xywhn for soft in each)]).astype(np.float32),
         "probs": np.concatenate([np.zeros((0, nc)), *(soft.probs for soft in each)]).astype(np.float16),
         "spread": np.concatenate([np.zeros((0, 4)), *(soft.spread for soft in each)]).clip(0, 100).astype(np.float16),
+        "score": np.concatenate([np.zeros(0), *(soft.score for soft in each)]),
+        "cls": np.concatenate([np.zeros(0, np.int32), *(soft.cls for soft in each)]).astype(np.int32),
     }
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         np.savez(file, **arrays)
@@ -117,29 +131,41 @@ def read_soft_labels(path: Path, origin: Origin, sha256: Mapping[str, str]) -> d
     Args:
         path: What `write_soft_labels` wrote.
         origin: Whose they must be.
-        sha256: Name -> sha256 of the images they are wanted for; names that are not in the file are left out.
+        sha256: Name -> sha256 of the images they are wanted for.
+
+    Returns:
+        Name -> soft labels, of exactly the images wanted.
 
     Raises:
         DatasetError: The file cannot be read, or is of another teacher, size, list of classes or version, or of other
-            images of these names.
+            images of these names, or lacks some: whatever the teacher labelled is in it.
     """
     try:
         with np.load(path, allow_pickle=False) as stored:
             held = {name: stored[name] for name in stored.files}
-            whose = Origin(str(held["teacher_sha256"]), int(held["imgsz"]), _texts(held["classes"]))
-            names, digests, ends = _texts(held["images"]), _texts(held["sha256"]), held["ends"].tolist()
-            parts = [np.split(held[key].astype(np.float32), ends[:-1]) for key in ("xywhn", "probs", "spread")]
+        whose = Origin(str(held["teacher_sha256"]), int(held["imgsz"]), _texts(held["classes"]))
+        ours = (int(held["version"]), whose) == (VERSION, origin)
+        labels = _by_image(held) if ours else {}
     except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
         raise DatasetError(f"The soft labels in {path} cannot be read: {error}.", _NEXT) from error
-    if (int(held["version"]), whose) != (VERSION, origin):
+    if not ours:
         raise DatasetError(f"The soft labels in {path} are of another teacher, image size or version.", _NEXT)
-    labels = {}
-    for name, digest, *arrays in zip(names, digests, *parts, strict=True):
-        if name in sha256 and sha256[name] != digest:
+    if lacking := [name for name in sha256 if name not in labels]:
+        some = f"{len(lacking)} of {len(sha256)} images, {lacking[0]} for one"
+        raise DatasetError(f"The soft labels in {path} lack {some}.", _NEXT)
+    for name, digest in sha256.items():
+        if labels[name][0] != digest:
             raise DatasetError(f"The soft labels in {path} are of another image called {name}.", _NEXT)
-        if name in sha256:
-            labels[name] = SoftLabels(*arrays)
-    return labels
+    return {name: labels[name][1] for name in sha256}
+
+
+def _by_image(held: Mapping[str, NDArray[Any]]) -> dict[str, tuple[str, SoftLabels]]:
+    """Name -> sha256 and soft labels of every image in the arrays of a file."""
+    kinds = {"xywhn": np.float32, "probs": np.float32, "spread": np.float32, "score": np.float64, "cls": np.int64}
+    ends = held["ends"].tolist()
+    parts = [np.split(held[key].astype(kind), ends[:-1]) for key, kind in kinds.items()]
+    each = zip(_texts(held["images"]), _texts(held["sha256"]), *parts, strict=True)
+    return {name: (digest, SoftLabels(*arrays)) for name, digest, *arrays in each}
 
 
 def _texts(array: NDArray[np.str_]) -> tuple[str, ...]:

@@ -174,7 +174,7 @@ class Peer(Teacher):
         """Give it an optimiser and a loss like the student's.
 
         Raises:
-            ConfigError: Both start alike, so neither has anything to tell the other.
+            ConfigError: Both start alike, were it only in part: neither has anything to tell the other.
         """
         student = unwrap_model(trainer.model)
         self.model = self.model.to(trainer.device, memory_format=torch.channels_last).train()
@@ -183,10 +183,12 @@ class Peer(Teacher):
             setattr(self.model, attribute, getattr(student, attribute))
         for name, value in self.model.named_parameters():
             value.requires_grad = ".dfl" not in name
-        ours = student.state_dict()
-        if all(torch.equal(value, ours[name]) for name, value in self.model.state_dict().items()):
+        ours = student.state_dict()  # of weights that are drawn, none is the other's by chance
+        drawn = [(name, p) for name, p in self.model.named_parameters() if p.requires_grad and p.ndim > 1]
+        if any(torch.equal(value, ours[name]) for name, value in drawn):
             raise ConfigError(
-                "Both students of the mutual scheme start from the same weights, so they would stay the same.",
+                "Both students of the mutual scheme start from the same weights, wholly or in part, so neither has "
+                "much to tell the other.",
                 "Add --from-scratch: then each starts from random weights of its own.",
             )
         self.optimizer = trainer.build_optimizer(self.model, **trainer.optimizer_recipe)

@@ -19,11 +19,13 @@ from kdyolo.distill.teachers import AveragedTeacher, Ensemble, FrozenTeacher, Pe
 from kdyolo.engine import checkpoints, collective
 from kdyolo.engine.job import TrainJob
 from kdyolo.engine.trainer import Trainer
+from kdyolo.errors import StageError
 from kdyolo.progress import Progress
 
 _PEER = 1_000_003
 """Added to the seed for the other one of two students."""
 _OF_GENERATIONS = ("val_mAP50_95", "train_seconds", "epochs")
+_MOST_UNANSWERED = 0.01
 _LOOK_EVERY = 4
 """Steps between two comparisons of gradients after the weight has been found; before, every step is looked at."""
 
@@ -45,6 +47,7 @@ class DistillTrainer(Trainer):
         self.distillation, settings = distillation, distillation.settings
         self.teacher: Teacher | None = None
         self.balance = Balance(settings.ratio) if settings.weight == "auto" else None
+        self.unanswered = 0
         super().__init__(overrides, job, progress, stop)
         tail = int(self.args.close_mosaic) if settings.until_tail else 0
         weight = 1.0 if settings.weight == "auto" else settings.weight
@@ -112,6 +115,8 @@ class DistillTrainer(Trainer):
         unwrap_model(self.model).criterion = self.criterion
         average = unwrap_model(self.ema.ema)
         average.criterion = DistillLoss(average, None)
+        if self.balance is not None:
+            self.balance.begin_within(self.schedule.epochs_heard * len(self.train_loader))
 
     def learners(self) -> list[nn.Module]:
         """As of the base class, and what changes of the teacher."""
@@ -121,11 +126,13 @@ class DistillTrainer(Trainer):
         """The balance of gradients, and the teacher where it changes."""
         return {
             "balance": self.balance.state() if self.balance else {},
+            "unanswered": self.unanswered,
             "teacher": self.teacher.state() if self.teacher else {},
         }
 
     def restore_more(self, held: dict[str, Any]) -> None:
         """Take back what `more_state` gave."""
+        self.unanswered = held["unanswered"]
         if self.balance and held["balance"]:
             self.balance.restore(held["balance"])
         if self.teacher and held["teacher"]:
@@ -138,11 +145,28 @@ class DistillTrainer(Trainer):
         return batch
 
     def with_answer(self, batch: dict[str, Any], asked: bool) -> dict[str, Any]:
-        """A batch of the loader made ready, with what the teacher says of it where it is asked or must be."""
+        """A batch of the loader made ready, with what the teacher says of it where it is asked or must be.
+
+        Raises:
+            StageError: More than one in a hundred answers of a training is not finite; up to that the student learns
+                such a batch from its labels alone.
+        """
         batch = super().preprocess_batch(batch)
         if self.teacher is not None and (asked or self.teacher.must_answer):
-            batch["kd_teacher"] = self.teacher.answer(batch["img"])
+            answer = self.teacher.answer(batch["img"])
+            if self.teacher.must_answer or answer.is_finite():
+                batch["kd_teacher"] = answer
+            else:
+                self._count_unanswered()
         return batch
+
+    def _count_unanswered(self) -> None:
+        self.unanswered += 1
+        if self.unanswered > _MOST_UNANSWERED * self.epochs * len(self.train_loader):
+            raise StageError(
+                f"The teacher's output is not finite on {self.unanswered} batches, more than 1 % of the training.",
+                "Use --precision fp32, or another teacher: `kdyolo compare` measures one.",
+            )
 
     def _look_ahead(self) -> None:
         """Before the first step, in each process of a distributed training."""
@@ -195,6 +219,8 @@ class DistillTrainer(Trainer):
         settings = self.distillation.settings
         told = {"scheme": settings.scheme, "method": settings.method, "kd_weight": settings.weight}
         found = {**super().facts(), **told}
+        if self.unanswered:
+            found["batches_without_teacher"] = self.unanswered
         if self.preflight is not None:
             found["preflight"] = self.preflight.to_json()
         if before := self.distillation.generations:

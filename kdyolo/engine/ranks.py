@@ -27,7 +27,7 @@ from typing import Any
 from kdyolo import errors
 from kdyolo.engine import environment
 from kdyolo.engine.job import TrainJob
-from kdyolo.errors import KdyoloError, StageError
+from kdyolo.errors import ConfigError, KdyoloError, StageError
 from kdyolo.progress import Progress
 from kdyolo.storage import cache_folder
 
@@ -73,6 +73,21 @@ class _Worker:
         with contextlib.suppress(BrokenPipeError):  # that it is gone is seen elsewhere
             self.process.stdin.write(data)
             self.process.stdin.flush()
+
+
+def require_alone() -> None:
+    """Make sure that nobody else has made this process one of several, each of which would start a training.
+
+    Raises:
+        ConfigError: torchrun or a like launcher has.
+    """
+    size = os.environ.get("WORLD_SIZE", "")
+    if "RANK" in os.environ and size.isdecimal() and int(size) > 1:
+        raise ConfigError(
+            f"This is one of {size} processes of torchrun or a launcher like it (RANK and WORLD_SIZE are set).",
+            "Start kdyolo by itself: with --device 0,1 it starts a process for each GPU, on a CPU with "
+            "-S runtime.processes=2.",
+        )
 
 
 def train(

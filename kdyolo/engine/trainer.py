@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import shutil
 import threading
@@ -232,10 +233,35 @@ class Trainer(DetectionTrainer):  # type: ignore[misc] # the base is untyped
         return [unwrap_model(self.model)]
 
     def _handle_nan_recovery(self, epoch: int) -> bool:
-        """As the base class does, whichever process had a loss that was not finite."""
+        """As the base class does, whichever process had a loss that was not finite; nothing of it is ever saved.
+
+        Raises:
+            StageError: There is nothing to go back to, or going back did not help.
+        """
         self.loss = collective.total(self.loss)
-        recovered: bool = super()._handle_nan_recovery(epoch)
+        try:
+            recovered: bool = super()._handle_nan_recovery(epoch)
+        except RuntimeError as error:
+            raise self._not_finite(epoch) from error
+        if recovered:
+            self.progress.warn(
+                f"{self.job.title}: loss or metrics were not finite in epoch {epoch + 1}; "
+                f"it is done again from the weights before it ({self.nan_recovery_attempts}. time, at most 3)."
+            )
+        elif not self._is_finite():
+            raise self._not_finite(epoch)
         return recovered
+
+    def _is_finite(self) -> bool:
+        fitness = 0.0 if self.fitness is None and collective.rank() > 0 else self.fitness
+        return fitness is not None and math.isfinite(fitness) and bool(self.loss.isfinite())
+
+    def _not_finite(self, epoch: int) -> StageError:
+        good = f"the last good weights are {self.last}" if self.last.exists() else "there are no good weights yet"
+        return StageError(
+            f"The loss or the metrics of {self.job.title} are not finite after epoch {epoch + 1}.",
+            f"Lower lr0, or use --precision fp32; {good}.",
+        )
 
     def _load_checkpoint_state(self, ckpt: dict[str, Any]) -> None:
         """As ultralytics does, but weights and moments in full precision; also after a loss that was not finite."""
@@ -304,11 +330,6 @@ class Trainer(DetectionTrainer):  # type: ignore[misc] # the base is untyped
     def _on_epoch(self) -> None:
         if collective.rank() > 0:
             return  # only the first process has metrics
-        if self.fitness is None or not torch.isfinite(torch.tensor(self.fitness)) or not self.loss.isfinite():
-            raise StageError(
-                f"The loss or the metrics of {self.job.title} are not finite after epoch {self.epoch + 1}.",
-                f"Lower lr0, or use --precision fp32; the last good weights are {self.last}.",
-            )
         self.headline = {
             "mAP50": self.metrics["metrics/mAP50(B)"],
             "mAP50-95": self.metrics["metrics/mAP50-95(B)"],

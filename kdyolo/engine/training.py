@@ -42,10 +42,12 @@ def train(job: TrainJob, progress: Progress, make: Callable[..., Trainer] | None
             training takes several processes it is pickled.
 
     Raises:
+        ConfigError: See `ranks.require_alone`.
         Interrupted: Ctrl-C or a termination signal; the last finished epoch is on disk.
         StageError: The metrics are not finite, or an image cannot be read.
         UntrustedFileError: A checkpoint in `job.folder` is not one that a training left.
     """
+    ranks.require_alone()
     environment.harden(job.runtime.track)
     resume = _last_good(job, progress)
     if resume is None:

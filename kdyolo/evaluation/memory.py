@@ -5,9 +5,6 @@ python -m kdyolo.evaluation.memory < task.json
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
-import gc
 import importlib
 import json
 import subprocess
@@ -19,7 +16,7 @@ from typing import Any
 import psutil
 
 from kdyolo.config import RuntimeSettings
-from kdyolo.engine import environment
+from kdyolo.engine import environment, resident
 from kdyolo.engine.backends import open_detector
 from kdyolo.engine.detector import Detector, read_image
 from kdyolo.engine.export import BACKENDS
@@ -80,11 +77,11 @@ def _measure(task: dict[str, Any]) -> float:
         RuntimeSettings(**task["runtime"]),
         calibration=[Path(path) for path in task["calibration"]],
     )
-    _forget_loading()
+    resident.forget_peak()  # of reading the file
     _infer(detector, paths)
     if detector.device.type == "cuda":
         return (_used_of_cuda(detector.device) - start[1]) / 1e6
-    return (_peak_rss() - start[0]) / 1e6
+    return (resident.peak_bytes() - start[0]) / 1e6
 
 
 def _used() -> tuple[int, int]:
@@ -107,23 +104,6 @@ def _infer(detector: Detector, paths: Sequence[Path]) -> None:
         batch = detector.preprocess([image])
         detector.postprocess(detector.infer(batch), batch, [image], 0.25, 0.7)
     detector.synchronise()
-
-
-def _forget_loading() -> None:
-    """Give back what reading the file took, and let the kernel's high-water mark start anew from here (Linux)."""
-    gc.collect()
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)
-        Path("/proc/self/clear_refs").write_text("5")
-
-
-def _peak_rss() -> int:
-    """Highest resident memory (bytes) since `_forget_loading`; the present one where the system keeps no mark."""
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return 1024 * int(line.split()[1])
-    return int(psutil.Process().memory_info().rss)
 
 
 if __name__ == "__main__":

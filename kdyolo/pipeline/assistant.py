@@ -13,10 +13,10 @@ from kdyolo.errors import Interrupted
 from kdyolo.pipeline.planning import Step, plan
 from kdyolo.pipeline.running import Outcome, run_chain, set_run_aside, write_settings
 from kdyolo.progress import Progress, Silent
-from kdyolo.stages.base import Stage
+from kdyolo.stages.base import ASSISTANT, Stage
 from kdyolo.storage import RunDir
 
-FOLDER, SPLIT = "assistant", "split"
+FOLDER, SPLIT = ASSISTANT, "split"
 _MAKING = (SPLIT, "teacher", "pseudo", "student")
 """Stages that make an assistant; it is compared with others as the teacher it becomes."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -128,7 +128,7 @@ def plan(
         if step.action != "skip":
             if outside.gone:
                 raise outside.gone
-            stage.check(run, config)
+            stage.check(Ahead(run, pending), config)
             pending.add(stage.name)
         elif outside.gone:
             step = replace(step, reason=f"done, does without what is gone: {outside.gone.message}")
@@ -137,6 +137,23 @@ def plan(
         return steps
     _check_needs(run, steps[:-1], {stage.name: stage.command for stage in chosen}, only)
     return steps[-1:]
+
+
+class Ahead(RunDir):
+    """A run as a stage will find it whose turn is yet to come.
+
+    Args:
+        run: The run as it is.
+        pending: Stages that will work before; what their records say now will not hold then.
+    """
+
+    def __init__(self, run: RunDir, pending: Collection[str]) -> None:
+        super().__init__(run.root)
+        self._pending = frozenset(pending)
+
+    def record(self, stage: str) -> StageRecord | None:
+        """As of `RunDir`; None of a pending stage."""
+        return None if stage in self._pending else super().record(stage)
 
 
 def decide(

@@ -18,7 +18,7 @@ from kdyolo.config import Config, changed_keys, load_config
 from kdyolo.errors import ConfigError, DatasetError, Interrupted, KdyoloError, StageError, UntrustedFileError
 from kdyolo.pipeline.keys import identify
 from kdyolo.pipeline.manifest import report_is_current, write_manifest
-from kdyolo.pipeline.planning import Fingerprints, Step, decide, fingerprints, plan, refuse_changes
+from kdyolo.pipeline.planning import Ahead, Fingerprints, Step, decide, fingerprints, plan, refuse_changes
 from kdyolo.progress import Progress, Silent
 from kdyolo.stages.base import Stage, StageContext
 from kdyolo.storage import RunDir, StageRecord, free_name, storage_fault, write_text
@@ -135,11 +135,9 @@ class _Work:
                 outcome.skipped.append(stage.name)
                 continue
             self.progress.note(place if step.action == "run" else f"{place}: {step.action}, {step.reason}")
-            try:
+            self.check(before, [by_name[left.stage] for left in steps[number - 1 :] if left.action != "skip"])
+            with self.taken_back(before, stage):
                 self.perform(stage, step)
-            except (ConfigError, DatasetError, UntrustedFileError) as error:
-                error.hint += _how_to_take_back(before, self.asked, stage)
-                raise
             outcome.ran.append(stage.name)
         if self.report_is_due():
             self.build_report()
@@ -149,6 +147,21 @@ class _Work:
     def write_settings(self) -> None:
         write_settings(self.run, self.asked)
         write_manifest(self.run, self.config, self.stages)
+
+    def check(self, before: Config, stages: Sequence[Stage]) -> None:
+        """Check all that is left to do: what was done since the plan may tell more than it could know."""
+        for number, stage in enumerate(stages):
+            with self.taken_back(before, stage):
+                stage.check(Ahead(self.run, [earlier.name for earlier in stages[:number]]), self.config)
+
+    @contextlib.contextmanager
+    def taken_back(self, before: Config, stage: Stage) -> Iterator[None]:
+        """Let what a stage refuses come with the words that take back what was just set for it."""
+        try:
+            yield
+        except (ConfigError, DatasetError, UntrustedFileError) as error:
+            error.hint += _how_to_take_back(before, self.asked, stage)
+            raise
 
     def perform(self, stage: Stage, step: Step) -> None:
         """Run one stage; its record says `running` before the first byte and `done` after the last."""

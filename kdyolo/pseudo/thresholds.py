@@ -51,20 +51,20 @@ def choose(
     return thresholds
 
 
-def doubtful(probs: NDArray[np.float32], thresholds: Sequence[float]) -> NDArray[np.bool_]:
+def doubtful(score: NDArray[np.float64], cls: NDArray[np.int64], thresholds: Sequence[float]) -> NDArray[np.bool_]:
     """Which boxes are too good to be background though no labels: from half their class's threshold, 0.1 at least.
 
     The dual thresholds of Efficient Teacher (Xu et al. 2023, https://arxiv.org/abs/2302.07577, section 3.3).
 
     Args:
-        probs: Class probabilities (N, nc); NaN where the teacher does not know the class.
+        score: Confidences (N,) in [0, 1], the very ones that labels were judged by: one that is rounded may be on the
+            other side of a threshold.
+        cls: Class ids (N,).
         thresholds: From which score on a box is a label, of each class.
 
     Returns:
         (N,) booleans.
     """
-    probs = np.nan_to_num(probs)
-    high = np.asarray(thresholds)[probs.argmax(axis=1)]
-    score = probs.max(axis=1, initial=0.0)
+    high = np.asarray(thresholds)[cls]
     found: NDArray[np.bool_] = (score >= np.maximum(high / 2, FLOOR)) & (score < high)
     return found

@@ -14,6 +14,8 @@ from kdyolo.storage import RunDir, sha256_file
 
 ARMS = {"teacher": "teacher", "student": "student", "control": "baseline"}
 """Arm of the comparison -> stage that trained it."""
+ASSISTANT = "assistant"
+"""Folder of a run in which the run of its teacher's assistant lies; it has no control."""
 LONGER = {"longer": "longer"}
 """The control with all the computation that the student took, if it was asked for."""
 

@@ -68,28 +68,34 @@ def _label_text(image: ViewImage, theirs: Path, labels: str) -> str:
 def distillation(
     context: StageContext, lessons: Sequence[Lesson], files: Sequence[Path], seed: int, part: str
 ) -> Distillation:
-    """What the student hears of its teacher, with the soft labels under the names of its own training images."""
+    """What the student hears of its teacher, with the soft labels under the names of its own training images.
+
+    Whoever is asked at every step, the labels of unlabelled images are the teacher's, who may not know all classes.
+    """
     from kdyolo.distill.plan import Distillation
     from kdyolo.pseudo import team
 
     settings, teacher = context.config.distill, context.run.stage("teacher")
+    if settings.scheme == "cached":
+        return Distillation(settings, hearsay=_hearsay(context, lessons, files))
+    unheard = _unheard(context, lessons, files)
     match settings.scheme, settings.self_teacher:
         case "online-teacher", _:
             models = tuple(team.members(teacher))
             weights = team.read_weights(context.run.stage("pseudo")) if len(models) > 1 else None
-            return Distillation(settings, teachers=models, weights=weights)
+            return Distillation(settings, teachers=models, weights=weights, hearsay=unheard)
         case "mutual", _:
-            return Distillation(settings, "mutual")
-        case "self", "born-again":
-            return _born_again(context, files[0].parent, seed, part)
+            return Distillation(settings, "mutual", hearsay=unheard)
         case "self", "ema":
-            return Distillation(settings, "ema")
+            return Distillation(settings, "ema", hearsay=unheard)
         case "self", "deep":
-            return Distillation(settings, "deep")
-    return Distillation(settings, hearsay=_hearsay(context, lessons, files))
+            return Distillation(settings, "deep", hearsay=unheard)
+    return _born_again(context, files[0].parent, unheard, seed, part)
 
 
-def _born_again(context: StageContext, images: Path, seed: int, part: str) -> Distillation:
+def _born_again(
+    context: StageContext, images: Path, unheard: Mapping[str, Hearsay], seed: int, part: str
+) -> Distillation:
     """Train the students that come before the last one, each the teacher of the next.
 
     Furlanello et al., "Born Again Neural Networks", ICML 2018, section 3: model, labels and schedule are the same in
@@ -99,12 +105,13 @@ def _born_again(context: StageContext, images: Path, seed: int, part: str) -> Di
 
     config, folder = context.config, context.run.stage("student")
     so_far: list[dict[str, Any]] = []
-    teacher: Distillation | None = None
+    silent = config.distill.model_copy(update={"method": "response", "weight": 0.0})
+    teacher = Distillation(silent, hearsay=unheard) if unheard else None
     for generation in range(config.distill.generations):
         place = f"{part}/generation-{generation}" if part else f"generation-{generation}"
         so_far.append(train_model(context, "student", config.student, images, teacher, place, seed))
         before = folder / place / "best.pt"
-        teacher = Distillation(config.distill, teachers=((before, {}),), generations=tuple(so_far))
+        teacher = Distillation(config.distill, teachers=((before, {}),), hearsay=unheard, generations=tuple(so_far))
     assert teacher is not None
     return teacher
 
@@ -118,10 +125,23 @@ def _hearsay(context: StageContext, lessons: Sequence[Lesson], files: Sequence[P
     known = team.known(context.run.stage("teacher"), len(thresholds))
     hearsay = {}
     for lesson, file in zip(lessons, files, strict=True):
-        if (said := soft.get(lesson.name)) is not None:
-            ignored = doubtful(said.probs, thresholds) & lesson.unlabelled
-            hearsay[file.name] = Hearsay(said, ignored, ~known & lesson.unlabelled)
+        said = soft[lesson.name]
+        ignored = doubtful(said.score, said.cls, thresholds) & lesson.unlabelled
+        hearsay[file.name] = Hearsay(~known & lesson.unlabelled, said, ignored)
     return hearsay
+
+
+def _unheard(context: StageContext, lessons: Sequence[Lesson], files: Sequence[Path]) -> dict[str, Hearsay]:
+    """Of unlabelled images the classes that the teacher does not know; nothing if it knows all."""
+    from kdyolo.pseudo import team
+
+    known = team.known(context.run.stage("teacher"), len(_thresholds(context)))
+    if known.all():
+        return {}
+    from kdyolo.distill.carry import Hearsay
+
+    paired = zip(lessons, files, strict=True)
+    return {file.name: Hearsay(~known) for lesson, file in paired if lesson.unlabelled}
 
 
 def _soft_labels(context: StageContext, images: Mapping[str, Path]) -> dict[str, SoftLabels]:

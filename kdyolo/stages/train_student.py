@@ -15,7 +15,7 @@ from kdyolo.stages.training import Distil, Lesson, check_training, repeat, train
 from kdyolo.storage import RunDir
 
 if TYPE_CHECKING:
-    pass
+    from kdyolo.distill.registry import Recipe
 
 
 def _inputs(config: Config) -> dict[str, str]:
@@ -50,8 +50,21 @@ def _check(run: RunDir, config: Config) -> None:
 def _check_student(run: RunDir, config: Config) -> None:
     from kdyolo.distill.registry import parse
 
+    recipe = parse(config.distill.method)
+    _check_scheme(config, recipe)
     _check(run, config)
-    scheme, recipe = config.distill.scheme, parse(config.distill.method)
+    if config.distill.scheme != "labels" and (config.distill.scheme, config.distill.self_teacher) != ("self", "deep"):
+        _check_classes(run, config, recipe)
+
+
+def _check_scheme(config: Config, recipe: Recipe) -> None:
+    scheme = config.distill.scheme
+    if scheme == "mutual" and not config.student.from_scratch:
+        raise ConfigError(
+            "Both students of the mutual scheme would start from the same weights, so neither has much to tell the "
+            "other.",
+            "Add --from-scratch (-S student.from_scratch=true): then each starts from random weights of its own.",
+        )
     if scheme == "cached" and not recipe.replayable:
         wrong = [info.name for info in recipe.infos if not info.replayable]
         raise ConfigError(
@@ -69,6 +82,20 @@ def _check_student(run: RunDir, config: Config) -> None:
             "Test-time augmentation gives no soft labels, which the cached scheme needs.",
             "Take one back: -S pseudo.augment=false, or -S distill.scheme=labels.",
         )
+
+
+def _check_classes(run: RunDir, config: Config, recipe: Recipe) -> None:
+    """Refuse a method that says nothing about so few classes, as far as is known which these are."""
+    from kdyolo.distill.registry import require_sense
+    from kdyolo.pseudo import team
+
+    split, teacher = run.record("split"), run.record("teacher")
+    if split is None or split.status != "done" or all(info.min_classes == 1 for info in recipe.infos):
+        return
+    known = len(split.facts["classes"])
+    if config.distill.scheme in ("cached", "online-teacher") and teacher is not None and teacher.status == "done":
+        known = int(team.known(run.stage("teacher"), known).sum())
+    require_sense(recipe, known)
 
 
 def train_student(context: StageContext) -> StageResult:

@@ -23,9 +23,10 @@ if TYPE_CHECKING:
 
 
 def check_training(config: Config, settings: TrainSettings) -> None:
-    """Raise what would stop a training at its start: see `engine.environment` and `checkpoints.require_start`."""
-    from kdyolo.engine import checkpoints, environment
+    """Raise what would stop a training at its start: see `engine.environment`, `ranks` and `checkpoints`."""
+    from kdyolo.engine import checkpoints, environment, ranks
 
+    ranks.require_alone()
     environment.require_machine(config.runtime)
     environment.require_batch(config.runtime, settings.batch)
     checkpoints.require_start(settings, config.runtime.offline)

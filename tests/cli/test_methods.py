@@ -10,9 +10,24 @@ from kdyolo.cli.main import app
 def test_the_list(kdyolo):
     done = kdyolo("methods")
     assert (done.code, done.stderr) == (0, "")
-    for name in ("bckd", "response", "cwd", "native", "rkd"):
-        assert f" {name} " in done.stdout
     assert "kdyolo methods show NAME" in done.stdout
+    at = 0  # families together, methods in their order
+    for info in package.methods():
+        assert done.stdout.index(f"{info['family'].upper()} methods") < done.stdout.index(f"\n  {info['name']} (")
+        assert done.stdout.index(f"\n  {info['name']} (") > at
+        at = done.stdout.index(f"\n  {info['name']} (")
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_the_list_says_of_each_all_that_decides_and_fits(kdyolo, monkeypatch, width):
+    monkeypatch.setattr("kdyolo.cli.console._PLAIN_WIDTH", width)
+    monkeypatch.setenv("COLUMNS", str(width))
+    done = kdyolo("methods")
+    assert max(map(len, done.stdout.splitlines())) <= width
+    said = " ".join(done.stdout.split())
+    for info in package.methods():
+        for word in ("Formula", "Paper", "Cost", "Use"):
+            assert f"{word} {info[word.lower()]}" in said
 
 
 def test_json_is_a_list(kdyolo):

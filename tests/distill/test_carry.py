@@ -20,6 +20,7 @@ from kdyolo.distill.carry import Hearsay, attach  # noqa: E402
 
 NC, SIZE, IMAGES = 3, 96, 6
 KNOWN = np.zeros(NC, dtype=bool)  # no class is unknown
+NONE = np.zeros(4, dtype=bool)  # of four boxes none is doubtful
 
 
 def soft_of(boxes, seed=0):
@@ -29,6 +30,8 @@ def soft_of(boxes, seed=0):
         np.asarray(boxes, np.float32).reshape(n, 4),
         rng.uniform(0, 1, (n, NC)).astype(np.float32),
         rng.uniform(0, 1, (n, 4)).astype(np.float32),
+        np.full(n, 0.5),
+        np.zeros(n, np.int64),
     )
 
 
@@ -92,7 +95,7 @@ def test_the_teachers_boxes_move_exactly_as_labels_do(folder, augment):
 
     as_labels = drawn(dataset(folder, boxes_of, **augment))
     carrying = dataset(folder, truth, **augment)
-    hearsay = {f"{n}.png": Hearsay(soft_of(boxes_of(n), n), np.zeros(4, dtype=bool), KNOWN) for n in range(IMAGES)}
+    hearsay = {f"{n}.png": Hearsay(KNOWN, soft_of(boxes_of(n), n), NONE) for n in range(IMAGES)}
     attach(carrying, hearsay, NC)
     compared = 0
     for plain, told in zip(as_labels, drawn(carrying), strict=True):
@@ -110,7 +113,7 @@ def test_the_teachers_boxes_move_exactly_as_labels_do(folder, augment):
 def test_labels_themselves_come_out_as_without_a_teacher(folder):
     plain = drawn(dataset(folder, boxes_of))
     carrying = dataset(folder, boxes_of)
-    attach(carrying, {f"{n}.png": Hearsay(soft_of(boxes_of(n)), np.ones(4, dtype=bool), KNOWN) for n in range(4)}, NC)
+    attach(carrying, {f"{n}.png": Hearsay(KNOWN, soft_of(boxes_of(n)), ~NONE) for n in range(4)}, NC)
     for before, after in zip(plain, drawn(carrying), strict=True):
         for key in ("img", "cls", "bboxes", "batch_idx"):
             assert torch.equal(before[key], after[key]), key
@@ -128,7 +131,7 @@ def test_labels_themselves_come_out_as_without_a_teacher(folder):
 def test_a_flip_exchanges_what_is_known_of_the_sides(folder, flips, order):
     still = {"mosaic": 0.0, "translate": 0.0, "scale": 0.0, "fliplr": 0.0, **flips}
     carrying = dataset(folder, boxes_of, **still)
-    hearsay = {f"{n}.png": Hearsay(soft_of(boxes_of(n), n), np.zeros(4, dtype=bool), KNOWN) for n in range(IMAGES)}
+    hearsay = {f"{n}.png": Hearsay(KNOWN, soft_of(boxes_of(n), n), NONE) for n in range(IMAGES)}
     attach(carrying, hearsay, NC)
     for number, sample in enumerate(drawn(carrying, 1)):
         soft = hearsay[f"{number}.png"].soft
@@ -141,21 +144,21 @@ def test_doubtful_boxes_come_along_and_paired_ones_are_not_doubtful(folder):
     thirds = drawn(dataset(folder, lambda n: boxes_of(n)[2:3], **still), 1)
     carrying = dataset(folder, lambda n: boxes_of(n)[:2], **still)
     doubtful = np.array([True, False, True, False])
-    attach(carrying, {f"{n}.png": Hearsay(soft_of(boxes_of(n)), doubtful, KNOWN) for n in range(IMAGES)}, NC)
+    attach(carrying, {f"{n}.png": Hearsay(KNOWN, soft_of(boxes_of(n)), doubtful) for n in range(IMAGES)}, NC)
     for third, sample in zip(thirds, drawn(carrying, 1), strict=True):
         assert sample["teacher"].isfinite().all()
-        assert np.allclose(sample["ignored"][:, :4], xywh_to_xyxy(third["bboxes"].numpy()), atol=1e-5)
-        assert (sample["ignored"][:, 4:] == 1).all()
+        assert np.allclose(sample["ignored"], xywh_to_xyxy(third["bboxes"].numpy()), atol=1e-5)
+        assert sample["unknown"].shape == (0, 4 + NC)
 
 
 @pytest.mark.parametrize("mosaic", [0.0, 1.0])
 def test_classes_nobody_looked_for_are_unknown_all_over_their_image(folder, mosaic):
     carrying = dataset(folder, boxes_of, mosaic=mosaic, translate=0.0, scale=0.0, fliplr=0.0)
     unknown = {n: np.arange(NC) == n % NC for n in range(IMAGES)}
-    nothing = np.zeros(4, dtype=bool)
-    attach(carrying, {f"{n}.png": Hearsay(soft_of(boxes_of(n), n), nothing, unknown[n]) for n in range(IMAGES)}, NC)
+    attach(carrying, {f"{n}.png": Hearsay(unknown[n], soft_of(boxes_of(n), n), NONE) for n in range(IMAGES)}, NC)
     for number, sample in enumerate(drawn(carrying, 1)):
-        zones = sample["ignored"].numpy()
+        zones = sample["unknown"].numpy()
+        assert sample["ignored"].shape == (0, 4)
         assert sample["teacher"].isfinite().all(1).any()
         if mosaic:
             assert 1 <= len(zones) <= 4  # each image of the mosaic that is in sight
@@ -172,21 +175,47 @@ def test_classes_nobody_looked_for_are_unknown_all_over_their_image(folder, mosa
 
 def test_images_without_hearsay_and_without_labels(folder):
     carrying = dataset(folder, lambda n: boxes_of(n)[: n % 2], mosaic=0.0)
-    attach(carrying, {"1.png": Hearsay(soft_of(np.zeros((0, 4))), np.zeros(0, dtype=bool), KNOWN)}, NC)
+    attach(carrying, {"1.png": Hearsay(KNOWN, SoftLabels.nothing(NC))}, NC)
     for sample in drawn(carrying):
         assert sample["teacher"].shape == (len(sample["cls"]), NC + 8)
         assert sample["teacher"].isnan().all()
-        assert sample["ignored"].shape == (0, 4 + NC)
+        assert sample["ignored"].shape == (0, 4)
+
+
+def test_unknown_classes_come_along_without_a_teacher_that_is_heard_through_the_loader(folder):
+    plain = drawn(dataset(folder, boxes_of))
+    carrying = dataset(folder, boxes_of)
+    attach(carrying, {f"{n}.png": Hearsay(np.arange(NC) == 1) for n in range(IMAGES)}, NC)
+    for before, after in zip(plain, drawn(carrying), strict=True):
+        for key in ("img", "cls", "bboxes", "batch_idx"):
+            assert torch.equal(before[key], after[key]), key
+        assert "teacher" not in after
+        assert len(after["unknown"]) > 0
+        assert (after["unknown"][:, 4:] == torch.tensor([0, 1, 0])).all()
+
+
+def test_the_least_strip_of_an_image_keeps_its_unknown_classes(folder):
+    """What is no grey border belongs to one of the images of the mosaic, and in each of them a class is unknown."""
+    carrying = dataset(folder, boxes_of, mosaic=1.0, translate=0.3, hsv_h=0.0, hsv_s=0.0, hsv_v=0.0)
+    attach(carrying, {f"{n}.png": Hearsay(np.arange(NC) == 1) for n in range(IMAGES)}, NC)
+    strips = 0
+    for sample in drawn(carrying):
+        zones = sample["unknown"][:, :4].numpy() * SIZE
+        rows, columns = np.mgrid[:SIZE, :SIZE] + 0.5
+        covered = np.zeros((SIZE, SIZE), dtype=bool)
+        for x1, y1, x2, y2 in zones:
+            covered |= (columns > x1 - 1) & (columns < x2 + 1) & (rows > y1 - 1) & (rows < y2 + 1)
+            strips += min(x2 - x1, y2 - y1) < 6
+        assert (sample["img"].numpy()[:, ~covered] == 114).all()
+    assert strips > 0
 
 
 def test_the_end_of_mosaics_keeps_the_teacher(folder):
     carrying = dataset(folder, boxes_of, mosaic=1.0)
-    attach(
-        carrying, {f"{n}.png": Hearsay(soft_of(boxes_of(n)), np.zeros(4, dtype=bool), KNOWN) for n in range(IMAGES)}, NC
-    )
+    attach(carrying, {f"{n}.png": Hearsay(KNOWN, soft_of(boxes_of(n)), NONE) for n in range(IMAGES)}, NC)
     carrying.close_mosaic(get_cfg(overrides=AugmentSettings().model_dump()))
     samples = drawn(carrying, 1)
     assert any(sample["teacher"].isfinite().any() for sample in samples)
     batch = YOLODataset.collate_fn(samples)
-    assert len(batch["teacher"]) == len(batch["ignored"]) == IMAGES
+    assert len(batch["teacher"]) == len(batch["ignored"]) == len(batch["unknown"]) == IMAGES
     assert torch.cat(batch["teacher"]).shape[0] == len(batch["cls"])

@@ -10,12 +10,20 @@ from hypothesis import strategies as st
 
 from kdyolo.distill.method import Method
 from kdyolo.distill.registry import build, catalogue
+from kdyolo.engine import checkpoints
+from kdyolo.engine.environment import harden
 from kdyolo.errors import ConfigError
+
+harden()
+from ultralytics.cfg import get_cfg  # noqa: E402
+
+from kdyolo.distill.criterion import DistillLoss  # noqa: E402
 
 NAMES = list(catalogue())
 FORMULAS = [name for name in NAMES if not catalogue()[name].parts]
 ADAPTED = [name for name in NAMES if catalogue()[name].adapter]
 THEIRS = (5, 7, 9)
+WIDTHS = (64, 128, 256)  # of yolov5n
 
 LOCAL = [name for name in NAMES if catalogue()[name].family == "response"] + ["rkd"]  # the others compare whole maps
 
@@ -109,6 +117,7 @@ def test_extreme_numbers_are_finite(name, kind):
 
 @every
 def test_autocast_changes_nothing_but_the_adapters(name):
+    """By itself; within the training's loss not even those, see below."""
     module = objective(name)
     student, teacher = (converted(head, torch.bfloat16) for head in pair())
     plain, _ = module(student, teacher)
@@ -116,6 +125,34 @@ def test_autocast_changes_nothing_but_the_adapters(name):
         cast, _ = module(student, teacher)
     assert cast.dtype == torch.float32
     assert cast.item() == pytest.approx(plain.item(), rel=0.02 if name in ADAPTED else 0)
+
+
+@every
+def test_in_a_training_autocast_changes_nothing_and_adapters_run_in_fp32(name):
+    module, student = build(name, WIDTHS, WIDTHS, nc=3), trained()
+    with torch.autocast("cpu", dtype=torch.bfloat16):  # as the loop has it around the forward pass, loss included
+        ours, theirs = student(torch.rand(2, 3, 64, 64)), student(torch.rand(2, 3, 64, 64))
+    assert ours["feats"][0].dtype == torch.bfloat16
+    batch = {"batch_idx": torch.tensor([0.0]), "cls": torch.tensor([[1.0]]), "bboxes": torch.full((1, 4), 0.5)}
+    theirs = {**theirs, "scores": theirs["scores"] + 8}  # it sees objects
+    batch["kd_teacher"] = type(make_head()).from_raw(theirs, student.stride.tolist()).detach()
+    ran, found = [], []
+    for layer in (m for m in module.modules() if isinstance(m, torch.nn.Conv2d)):
+        layer.register_forward_hook(lambda layer, given, out: ran.append((given[0].dtype, out.dtype)))
+    for autocast in (False, True):
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
+            found.append(DistillLoss(student, module, weight=1.0).loss(ours, batch)[0][3])
+    assert found[0].item() == found[1].item() > 0
+    assert len(ran) == 2 * 3 * catalogue()[name].adapter
+    assert set(ran) <= {(torch.float32, torch.float32)}
+
+
+def trained():
+    """A student as the loss meets it."""
+    torch.manual_seed(0)
+    model = checkpoints.build("yolov5n", 3)
+    model.args = get_cfg()
+    return model.train()
 
 
 @every

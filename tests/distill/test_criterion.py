@@ -50,6 +50,12 @@ def told(probs=0.9, spread=0.05, shift=0.0):
     return rows[:2], rows[2:]
 
 
+def zones(doubtful=(), unknown=()):
+    """What the loader says of two images, the second one without zones."""
+    found = [torch.tensor(rows).reshape(-1, width) for rows, width in ((doubtful, 4), (unknown, 4 + NC))]
+    return {name: (rows, rows[:0]) for name, rows in zip(("ignored", "unknown"), found, strict=True)}
+
+
 def objective(spec="response"):
     return registry.build(spec, CHANNELS, CHANNELS, NC)
 
@@ -63,7 +69,7 @@ def test_without_a_teacher_it_is_the_stock_loss_and_a_zero(model, raw):
 
 
 def test_a_replayed_teacher_adds_to_the_loss_and_leaves_the_labels_alone(model, raw):
-    given = {**batch(), "teacher": told(), "ignored": (torch.zeros(0, 4 + NC), torch.zeros(0, 4 + NC))}
+    given = {**batch(), "teacher": told(), **zones()}
     expected, _ = Fp32DetectionLoss(model).loss(raw, batch())
     loss, items = DistillLoss(model, objective(), weight=2.0).loss(raw, given)
     once, _ = DistillLoss(model, objective(), weight=1.0).loss(raw, given)
@@ -152,26 +158,46 @@ def test_a_doubtful_side_keeps_its_mean_and_spread(deviation):
 
 def test_ignored_places_are_no_background_and_labels_in_them_still_count(model, raw):
     plain, _ = Fp32DetectionLoss(model).loss(raw, batch())
-    everything = torch.tensor([[0.0, 0, 1, 1, *[1] * NC]])
-    given = {**batch(), "ignored": (everything, torch.zeros(0, 4 + NC))}
-    loss, _ = DistillLoss(model, None).loss(raw, given)
+    loss, _ = DistillLoss(model, None).loss(raw, {**batch(), **zones(doubtful=[[0.0, 0, 1, 1]])})
     assert loss[1] < plain[1]
     assert torch.equal(loss[[0, 2]], plain[[0, 2]])
-    gradient = torch.autograd.grad(loss[1], raw["scores"])[0].abs().sum(1) > 0
+    each = torch.autograd.grad(loss[1], raw["scores"])[0] != 0
+    gradient = each.any(1)
+    assert torch.equal(gradient, each.all(1))  # where there is a label, all classes are heard
     assert 0 < int(gradient[0].sum()) < gradient.shape[1]
     assert gradient[1].all()
 
 
 def test_an_unknown_class_is_not_taught_as_background(model, raw):
-    half = torch.tensor([[0.0, 0, 0.5, 1, 0, 1, 0], [0.25, 0, 0.5, 1, 0, 0, 0]])  # class 1, left half of image 0
-    given = {**batch(), "ignored": (half, torch.zeros(0, 4 + NC))}
-    loss, _ = DistillLoss(model, None).loss(raw, given)
+    half = zones(unknown=[[0.0, 0, 0.5, 1, 0, 1, 0], [0.25, 0, 0.5, 1, 0, 0, 0]])  # class 1, left half of image 0
+    loss, _ = DistillLoss(model, None).loss(raw, {**batch(), **half})
     silent = torch.autograd.grad(loss[1], raw["scores"])[0] == 0
     assert silent.any(2).tolist() == [[False, True, False], [False, False, False]]
     where = HeadOutput.from_raw(raw, model.stride.tolist())
     x = (where.anchors * where.strides)[:, 0]
     assert not silent[0, 1][x > SIZE / 2].any()
-    assert silent[0, 1][x < SIZE / 2].float().mean() > 0.5
+    assert silent[0, 1][x < SIZE / 2].all()  # also where a box of another class is labelled
+
+
+def test_labels_of_an_unknown_class_are_heard(model, raw):
+    """Two blended images, of which one has such a label."""
+    whole = zones(unknown=[[0.0, 0, 1, 1, 0, 0, 1]])
+    loss, _ = DistillLoss(model, None).loss(raw, {**batch(), **whole})
+    heard = torch.autograd.grad(loss[1], raw["scores"])[0] != 0
+    plain, _ = Fp32DetectionLoss(model).loss(raw, batch())
+    assert torch.equal(loss[[0, 2]], plain[[0, 2]])
+    assert 0 < int(heard[0, 2].sum()) < heard.shape[2] / 2
+    assert heard[0, :2].all()
+    assert heard[1].all()
+
+
+def test_unknown_classes_are_no_background_beside_a_teacher_that_looks_at_every_batch(model, raw):
+    theirs = HeadOutput.from_raw({k: v.detach() if k != "feats" else v for k, v in raw.items()}, model.stride.tolist())
+    given = {**batch(), "kd_teacher": theirs, **zones(unknown=[[0.0, 0, 1, 1, 0, 1, 0]])}
+    criterion = DistillLoss(model, objective(), weight=1.0)
+    loss, _ = criterion.loss(raw, given)
+    heard = torch.autograd.grad(loss[1], raw["scores"])[0] != 0
+    assert heard.any(2).tolist() == [[True, False, True], [True, True, True]]
 
 
 def test_of_a_class_the_teacher_does_not_know_it_says_nothing(model, raw):
@@ -189,6 +215,15 @@ def test_the_deaf_entropy_is_the_stock_one_where_nothing_is_ignored():
     scores, targets = torch.randn(2, 5, NC), torch.rand(2, 5, NC)
     stock = torch.nn.BCEWithLogitsLoss(reduction="none")(scores, targets)
     assert torch.equal(_Deaf()(scores, targets), stock)
+
+
+def test_a_label_says_nothing_about_a_class_nobody_looked_for():
+    deaf = _Deaf()
+    deaf.zones = torch.zeros(1, 4, dtype=torch.bool), torch.tensor([False, False, True]).expand(1, 4, 3)
+    scores, targets = torch.zeros(1, 4, 3, requires_grad=True), torch.zeros(1, 4, 3)
+    targets[0, 0, 0], targets[0, 1, 2] = 0.7, 0.6
+    deaf(scores, targets).sum().backward()
+    assert (scores.grad[0] != 0).tolist() == [[True, True, False], [True] * 3, [True, True, False], [True, True, False]]
 
 
 def test_a_teacher_beside_the_student(model, raw):

@@ -8,7 +8,7 @@ import pytest
 import torch
 from heads import make_head, make_identity, smooth_head
 
-from kdyolo.distill.registry import build
+from kdyolo.distill.registry import build, catalogue
 
 CHANNELS, THEIRS = (4, 6, 8), (5, 7, 9)
 
@@ -238,8 +238,6 @@ def test_agrees_with_the_reference(reference, seed):
 
 
 def test_every_formula_has_a_reference():
-    from kdyolo.distill.registry import catalogue
-
     formulas = {name for name, info in catalogue().items() if not info.parts}
     assert formulas == {reference.__name__ for reference in REFERENCES}
 
@@ -269,6 +267,10 @@ GOLDEN = {
     "rkd": 1.037299,
     "sp": 1.46972,
 }
+
+
+def test_every_method_has_a_golden_value():
+    assert set(GOLDEN) == set(catalogue())
 
 
 @pytest.mark.parametrize("name", GOLDEN)

@@ -27,6 +27,9 @@ RESPONSE = {"bckd": 0.5, "ld": 1.5}
         ("ld:1e-3+bckd:1", {"ld": 0.001, "bckd": 1.0}),
         ("native", {"native": 6.0}),
         ("native:3", {"native": 3.0}),
+        ("cwd:1e+3", {"cwd": 1000.0}),
+        ("native:2E+0+cwd:1.e+1+pkd", {"native": 2.0, "cwd": 10.0, "pkd": 2.0}),
+        ("native+cwd:1e2", {"native": 6.0, "cwd": 100.0}),
     ],
 )
 def test_sums(spec, weights):
@@ -36,9 +39,14 @@ def test_sums(spec, weights):
     assert parse(str(recipe)) == recipe
 
 
-@given(st.dictionaries(st.sampled_from(sorted({"bckd", "ld", "cwd", "sp", "rkd"})), st.floats(1e-6, 1e6), min_size=1))
+SINGLE = sorted(name for name, info in catalogue().items() if not info.parts)
+
+
+@given(st.dictionaries(st.sampled_from(SINGLE), st.floats(1e-300, 1e300), min_size=1))
 def test_a_sum_survives_being_written(weights):
-    assert parse(str(Recipe(weights))).weights == pytest.approx(weights)
+    written = str(Recipe(weights))
+    assert parse(written).weights == pytest.approx(weights, rel=1e-11, abs=0)
+    assert str(parse(written)) == written
 
 
 @pytest.mark.parametrize(
@@ -57,6 +65,8 @@ def test_a_sum_survives_being_written(weights):
         ("cwd:1:2", "'1:2'"),
         ("", "A method is missing"),
         ("cwd+", "A method is missing in 'cwd+'"),
+        ("cwd:1e+", "'1e'; it must be a number above 0"),
+        ("cwd:1e+bckd", "'1e'; it must be a number above 0"),
         (":1", "A method is missing"),
     ],
 )

@@ -37,6 +37,19 @@ def test_the_balance_solves_for_the_ratio_after_its_looks():
     assert balance.weight * 0.5 == pytest.approx(0.5 * 4.0)
 
 
+def test_the_balance_answers_in_a_short_training_as_well():
+    balance = Balance(ratio=0.5)
+    balance.begin_within(18)
+    for _ in range(4):
+        assert balance.weight == 0
+        balance.look(task=4.0, kd=0.5, cosine=0.3)
+    assert balance.weight > 0
+    for steps, looks in ((1, 1), (0, 1), (400, 100), (10_000, 100)):
+        long = Balance(ratio=0.5)
+        long.begin_within(steps)
+        assert long.steps == looks
+
+
 def test_the_balance_follows_and_backs_off_where_the_gradients_point_apart():
     balance = Balance(ratio=1.0, steps=5, memory=0.5)
     for _ in range(20):

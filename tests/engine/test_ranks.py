@@ -16,12 +16,13 @@ import pytest
 import tiny
 import torch
 
-from kdyolo.config import RuntimeSettings, TrainSettings
+from kdyolo.config import RuntimeSettings, TrainSettings, load_config
 from kdyolo.engine import checkpoints, environment, ranks
 from kdyolo.engine.job import TrainJob
 from kdyolo.engine.training import train, train_to_end
 from kdyolo.errors import ConfigError, EnvironmentFault, Interrupted, StageError
 from kdyolo.progress import Silent
+from kdyolo.stages.training import check_training
 
 SUPPORT = Path(__file__).parents[1] / "support"
 STEPS = 6  # an epoch: 21 images, 4 at a time, 2 of them in each process
@@ -82,6 +83,32 @@ def weights_of(path):
 def same_weights(a, b):
     a, b = weights_of(a), weights_of(b)
     return all(torch.equal(a[name], b[name]) for name in a)
+
+
+@pytest.mark.parametrize(
+    ("given", "refused"),
+    [
+        ({"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1"}, True),
+        ({"RANK": "0", "WORLD_SIZE": "1"}, False),
+        ({"WORLD_SIZE": "4"}, False),
+        ({"RANK": "0", "WORLD_SIZE": "many"}, False),
+    ],
+)
+def test_nobody_else_may_start_the_processes(monkeypatch, tmp_path, given, refused):
+    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    config = load_config(overrides=tiny.SETTINGS)
+    if not refused:
+        check_training(config, config.student)
+        return
+    job = job_of(tmp_path, tmp_path / "training", processes=1)
+    for call in (lambda: check_training(config, config.student), lambda: train(job, Silent())):
+        with pytest.raises(ConfigError, match="one of 2 processes of torchrun") as caught:
+            call()
+        assert "--device 0,1" in caught.value.hint
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.slow

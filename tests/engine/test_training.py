@@ -354,15 +354,69 @@ def test_an_image_that_would_silently_be_left_out_stops_the_training(view, job, 
         train(job(view=broken, epochs=1), Silent())
 
 
-def test_metrics_that_are_not_finite_stop_the_training(job, monkeypatch):
+@pytest.fixture
+def fitness(monkeypatch):
+    """A function that sets from which epoch on, and how often, validation says NaN."""
     checkpoints.architecture("n")
     from kdyolo.engine.trainer import Trainer
 
-    validate = Trainer.validate
-    monkeypatch.setattr(Trainer, "validate", lambda self: (validate(self)[0], float("nan")))
+    validate, told = Trainer.validate, []
+
+    def spoil(first, times=100):
+        def spoilt(self):
+            metrics, good = validate(self)
+            bad = self.epoch >= first and len(told) < times
+            told.extend([self.epoch] * bad)
+            return metrics, float("nan") if bad else good
+
+        monkeypatch.setattr(Trainer, "validate", spoilt)
+
+    return spoil
+
+
+def test_metrics_that_are_not_finite_stop_the_training_and_are_not_saved(job, fitness):
+    fitness(first=0)
     with pytest.raises(StageError, match="not finite after epoch 1") as caught:
         train(job(), Silent())
     assert "lr0" in caught.value.hint
+    assert "there are no good weights yet" in caught.value.hint
+    assert not list((job().folder / "weights").glob("*.pt"))
+
+
+def test_an_epoch_that_failed_is_done_again_from_the_one_before(job, fitness):
+    fitness(first=1, times=1)
+    notes = tiny.Notes()
+    outcome = train(job(epochs=3), notes)
+    assert epochs_of(outcome) == [1, 2, 3]
+    assert [warning for warning in notes.warnings if "not finite in epoch 2" in warning]
+
+
+def test_an_epoch_that_always_fails_stops_and_leaves_the_good_weights(job, fitness):
+    fitness(first=1)
+    notes = tiny.Notes()
+    with pytest.raises(StageError, match="not finite after epoch 2") as caught:
+        train(job(epochs=3), notes)
+    assert len(notes.warnings) == 3
+    last = job().folder / "weights" / "last.pt"
+    assert str(last) in caught.value.hint
+    assert finished_epochs(job().folder / "results.csv") == 1
+    assert all(value.isfinite().all() for value in weights_of(last).values())
+
+
+def test_a_loss_that_is_not_finite_after_going_on_leaves_the_good_weights(job, tmp_path, monkeypatch):
+    checkpoints.architecture("n")
+    from kdyolo.engine.precision import Fp32DetectionLoss
+
+    with pytest.raises(Interrupted):
+        train(job(epochs=3), stop_after(STEPS + 2))
+    last = job().folder / "weights" / "last.pt"
+    before = shutil.copyfile(last, tmp_path / "before.pt")
+    loss = Fp32DetectionLoss.loss
+    monkeypatch.setattr(Fp32DetectionLoss, "loss", lambda *given: (loss(*given)[0] * float("nan"), loss(*given)[1]))
+    with pytest.raises(StageError, match="not finite after epoch 2") as caught:
+        train(job(epochs=3), Silent())
+    assert str(last) in caught.value.hint
+    assert same_weights(last, before)
 
 
 def test_validation_runs_the_network_in_bf16_and_decodes_in_fp32(job, monkeypatch):

@@ -599,6 +599,34 @@ def test_what_the_last_stage_would_fail_of_is_told_before_the_first_one_works(ru
     assert [path.name for path in run.root.parent.iterdir() if path.name.startswith("first")] == ["first"]
 
 
+def counting(refused):
+    """The fake chain with a student that refuses a split of so many images, once it knows."""
+
+    def check(run, config):
+        split = run.record("split")
+        if split is not None and split.facts["images"] == refused:
+            raise ConfigError("Too few.", "Add some.")
+
+    sections = {"sections": ("student",)}
+    return tuple(dataclasses.replace(s, check=check, **sections) if s.name == "student" else s for s in CHAIN)
+
+
+def test_what_only_the_split_tells_is_told_before_the_next_stage_works(run, source, notes):
+    config = resolve(run, overrides={"data.source": source, "student.epochs": 3})
+    with pytest.raises(ConfigError, match="Too few") as caught:
+        execute(run, config, counting(refused=3), notes)
+    assert calls(run) == ["split"]
+    assert "-S student.epochs=10" in caught.value.hint
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_what_a_split_said_that_is_made_anew_refuses_nothing(run, go, notes, force, monkeypatch):
+    go()
+    monkeypatch.setitem(fake_chain.FACTS, "images", 9)
+    chain, config = counting(refused=3), resolve(run, overrides={"split.seed": 1})
+    assert execute(run, config, chain, notes, resume=not force, force=force).ran == ALL
+
+
 def test_a_finished_stage_is_not_asked_again(run, go, source, notes):
     go(student__epochs=666)
     config = resolve(run)

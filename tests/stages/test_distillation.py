@@ -8,8 +8,8 @@ import tiny
 import torch
 
 from kdyolo import api
-from kdyolo.engine import checkpoints
-from kdyolo.errors import ConfigError, DatasetError, Interrupted
+from kdyolo.engine import checkpoints, environment
+from kdyolo.errors import ConfigError, DatasetError, Interrupted, StageError
 from kdyolo.pipeline import chain, plan, resolve
 from kdyolo.storage import RunDir
 
@@ -114,9 +114,10 @@ def test_the_weight_may_find_itself(run, monkeypatch):
     assert table["kd_gradient_cosine"].between(-1, 1).all()
 
 
-@pytest.mark.parametrize("name", ["cached", "online-teacher", "ema", "mutual"])
-def test_an_interrupted_distillation_ends_as_if_it_had_not_been(run, tmp_path, name):
-    settings = {**SCHEMES[name], **LOUD, "student.epochs": 3, "distill.weight": "auto"}
+@pytest.mark.parametrize("weight", [1, "auto"])
+@pytest.mark.parametrize("name", SCHEMES)
+def test_an_interrupted_distillation_ends_as_if_it_had_not_been(run, tmp_path, name, weight):
+    settings = {**SCHEMES[name], **LOUD, "student.epochs": 3, "distill.weight": weight}
     whole = tiny.copy_run(run.root, tmp_path / "whole")
     api.train_student(whole.root, settings=settings)
     stop = tiny.Notes(on_update=lambda: _interrupt_once(stop))
@@ -127,6 +128,48 @@ def test_an_interrupted_distillation_ends_as_if_it_had_not_been(run, tmp_path, n
     assert equal(weights(run, "student"), weights(whole, "student"))
     tables = [pd.read_csv(r.stage("student") / "results.csv").drop(columns="time") for r in (run, whole)]
     assert tables[0].equals(tables[1])
+    assert (tables[0]["train/kd_loss"][1:] > 0).all()
+
+
+@pytest.mark.parametrize("name", ["online-teacher", "mutual"])
+@pytest.mark.parametrize("settings", [{"student.nbs": 2 * tiny.BATCH}, {"runtime.precision": "bf16"}], ids=str)
+def test_gradients_may_accumulate_and_precision_be_half(run, name, settings):
+    if settings.get("runtime.precision") == "bf16" and not environment.processor_has_bf16():
+        pytest.skip("this processor has no bf16 arithmetic")
+    for stage in (api.train_teacher, api.pseudo_label):
+        stage(run.root, settings=settings, resume=True)
+    record = api.train_student(run.root, settings={**SCHEMES[name], **LOUD, **settings})
+    table = pd.read_csv(run.stage("student") / "results.csv")
+    assert (table["train/kd_loss"] > 0).all()
+    steps = record.facts["optimizer_steps"]
+    assert steps < 12 if "student.nbs" in settings else steps == 12  # while lr warms up it accumulates less
+    found = weights(run, "student")
+    assert all(value.isfinite().all() for value in found.values())
+    assert {value.dtype for value in found.values() if value.is_floating_point()} == {torch.float32}
+
+
+@pytest.mark.parametrize(("bad", "epochs"), [(1, 2), (1, 17)])
+def test_an_answer_that_is_not_finite_is_not_learned(run, monkeypatch, bad, epochs):
+    from kdyolo.distill.teachers import FrozenTeacher
+
+    answer, asked = FrozenTeacher.answer, []
+
+    def spoilt(self, pixels):
+        output = answer(self, pixels)
+        asked.append(0)
+        if 3 <= len(asked) < 3 + bad:  # the first is the preflight's
+            output.scores.fill_(float("nan"))
+        return output
+
+    monkeypatch.setattr(FrozenTeacher, "answer", spoilt)
+    settings = {**SCHEMES["online-teacher"], **LOUD, "student.epochs": epochs}
+    if epochs * 6 < 100 * bad:
+        with pytest.raises(StageError, match="not finite on 1 batches, more than 1 %"):
+            api.train_student(run.root, settings=settings)
+        return
+    record = api.train_student(run.root, settings=settings)
+    assert record.facts["batches_without_teacher"] == 1
+    assert all(value.isfinite().all() for value in weights(run, "student").values())
 
 
 def test_a_peer_is_another_one_and_learns(run, monkeypatch):
@@ -212,8 +255,9 @@ def test_soft_labels_of_another_teacher_are_refused(run, tmp_path):
     file = RunDir(other.root).stage("pseudo") / "soft_labels.npz"
     from kdyolo.distill.soft_labels import Origin, SoftLabels, write_soft_labels
 
-    empty = SoftLabels(*(torch.zeros(0, n).numpy() for n in (4, 4, 4)))
-    write_soft_labels(file, {"train/x.jpg": empty}, {"train/x.jpg": "0"}, Origin("0" * 64, 64, tiny.CLASSES))
+    write_soft_labels(
+        file, {"train/x.jpg": SoftLabels.nothing(4)}, {"train/x.jpg": "0"}, Origin("0" * 64, 64, tiny.CLASSES)
+    )
     record = other.record("pseudo")
     record.outputs |= other.hash_outputs([file])
     other.write_record(record)
