@@ -64,6 +64,7 @@ def look(trainer: DistillTrainer) -> Preflight:
     learners = [model, *(trainer.teacher.learners if trainer.teacher else ())]
     held = [(value, value.clone()) for learner in learners for value in learner.buffers()]
     model.train()
+    so_far, trainer.unanswered = trainer.unanswered, 0
     starts_equal = trainer.distillation.kind == "ema"  # it is its own teacher, which it does not differ from yet
     try:
         for batch in _batches(trainer):
@@ -82,6 +83,12 @@ def look(trainer: DistillTrainer) -> Preflight:
         for learner in learners:
             learner.zero_grad(set_to_none=True)
         trainer.train_loader.reset()
+        silent, trainer.unanswered = trainer.unanswered, so_far
+    if silent:
+        raise StageError(
+            f"The teacher's output is not finite on {silent} of the first {BATCHES} batches.",
+            "Use --precision fp32, or another teacher: `kdyolo compare` measures one.",
+        )
     raise StageError(
         f"The teacher has nothing to say about the first {BATCHES} batches: the distillation loss is 0.",
         "Does it know these classes, and does it find anything? See pseudo/predictions.csv, or lower --conf.",

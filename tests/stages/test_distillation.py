@@ -172,6 +172,14 @@ def test_an_answer_that_is_not_finite_is_not_learned(run, monkeypatch, bad, epoc
     assert all(value.isfinite().all() for value in weights(run, "student").values())
 
 
+def test_a_teacher_that_never_answers_is_told_before_the_first_step(run, monkeypatch):
+    from kdyolo.distill.outputs import HeadOutput
+
+    monkeypatch.setattr(HeadOutput, "is_finite", lambda self: False)
+    with pytest.raises(StageError, match="not finite on . of the first . batches"):
+        api.train_student(run.root, settings={**SCHEMES["online-teacher"], **LOUD, "student.epochs": 200})
+
+
 def test_a_peer_is_another_one_and_learns(run, monkeypatch):
     from kdyolo.distill.teachers import Peer
 
