@@ -64,6 +64,8 @@ class DistillLoss(Fp32DetectionLoss):
 
     Attributes:
         own: The student is its own teacher: its output goes to the methods on both sides.
+        refuses: Whether an answer of the teacher is not to be heard. Asked when the student's own output is on its way:
+            to look at the figures is to wait for a GPU.
         reply: Told of the student's output and the batch, for a teacher that learns from them.
         watch: Compare the gradients of both losses with respect to the maps that enter the head, in `gradients`: length
             of the labels' and of the distillation's (unweighted), and their cosine.
@@ -85,6 +87,7 @@ class DistillLoss(Fp32DetectionLoss):
         self.methods, self.weight = methods, weight
         self.strides: list[float] = self.stride.tolist()
         self.own = False
+        self.refuses: Callable[[HeadOutput], bool] = lambda answer: False
         self.reply: Callable[[HeadOutput, dict[str, Any]], None] | None = None
         self.watch = False
         self.gradients: tuple[float, float, float] | None = None
@@ -101,7 +104,8 @@ class DistillLoss(Fp32DetectionLoss):
             student = HeadOutput.from_raw(raw, self.strides)
             if self.weight or self.watch:
                 if "kd_teacher" in batch:
-                    kd = self._heard(student, batch["kd_teacher"])
+                    if not self.refuses(batch["kd_teacher"]):
+                        kd = self._heard(student, batch["kd_teacher"])
                 elif self.own:
                     kd = self._heard(student, student)
                 elif "teacher" in batch:

@@ -64,10 +64,11 @@ def look(trainer: DistillTrainer) -> Preflight:
     learners = [model, *(trainer.teacher.learners if trainer.teacher else ())]
     held = [(value, value.clone()) for learner in learners for value in learner.buffers()]
     model.train()
-    so_far, trainer.unanswered = trainer.unanswered, 0
     starts_equal = trainer.distillation.kind == "ema"  # it is its own teacher, which it does not differ from yet
     try:
-        for batch in _batches(trainer):
+        batches = _batches(trainer)
+        while batches:
+            batch = batches.pop(0)
             _, loss = _step(trainer, batch, 1.0)
             kd = float(loss[3].detach()) / len(batch["img"])
             if not torch.isfinite(loss).all():
@@ -76,17 +77,19 @@ def look(trainer: DistillTrainer) -> Preflight:
                     "Try --precision fp32, or another method: `kdyolo methods`.",
                 )
             if kd > 0 or starts_equal:
-                return _judge(trainer, batch, loss, kd)
+                gradient = _gradient(trainer, loss)
+                del loss  # with its graph, and the other batches: memory is measured
+                batches.clear()
+                return _measure(trainer, batch, kd, *gradient)
     finally:
         for value, before in held:
             value.copy_(before)
         for learner in learners:
             learner.zero_grad(set_to_none=True)
         trainer.train_loader.reset()
-        silent, trainer.unanswered = trainer.unanswered, so_far
-    if silent:
+    if trainer.unanswered_now:
         raise StageError(
-            f"The teacher's output is not finite on {silent} of the first {BATCHES} batches.",
+            f"The teacher's output is not finite on {trainer.unanswered_now} of the first {BATCHES} batches.",
             "Use --precision fp32, or another teacher: `kdyolo compare` measures one.",
         )
     raise StageError(
@@ -95,7 +98,8 @@ def look(trainer: DistillTrainer) -> Preflight:
     )
 
 
-def _judge(trainer: DistillTrainer, batch: dict[str, Any], loss: Tensor, kd: float) -> Preflight:
+def _gradient(trainer: DistillTrainer, loss: Tensor) -> tuple[float, float]:
+    """`gradient_ratio` and `reached` of a loss (4,)."""
     model = unwrap_model(trainer.model)
     parameters = [p for p in model.parameters() if p.requires_grad]
     theirs, ours = (_gradients(part, parameters) for part in (loss[3], loss[:3].sum()))
@@ -107,7 +111,12 @@ def _judge(trainer: DistillTrainer, batch: dict[str, Any], loss: Tensor, kd: flo
             "The gradient of the distillation loss does not reach the student.",
             "Choose another method: `kdyolo methods`.",
         )
-    del loss, theirs, ours
+    return lengths[0] / lengths[1] if lengths[1] else 0.0, reached
+
+
+def _measure(
+    trainer: DistillTrainer, batch: dict[str, Any], kd: float, gradient_ratio: float, reached: float
+) -> Preflight:
     _forget_memory(trainer.device)
     with_teacher = min(_step(trainer, batch, 1.0, backward=True)[0] for _ in range(_TIMED))
     memory = _most_memory(trainer.device)
@@ -115,7 +124,7 @@ def _judge(trainer: DistillTrainer, batch: dict[str, Any], loss: Tensor, kd: flo
     steps = len(trainer.train_loader) * (trainer.epochs - trainer.start_epoch)
     return Preflight(
         kd_loss=kd,
-        gradient_ratio=lengths[0] / lengths[1] if lengths[1] else 0.0,
+        gradient_ratio=gradient_ratio,
         reached=reached,
         step_seconds=with_teacher,
         plain_step_seconds=plain,

@@ -125,6 +125,21 @@ def write_soft_labels(path: Path, labels: Mapping[str, SoftLabels], sha256: Mapp
         np.savez(file, **arrays)
 
 
+def require_version(path: Path) -> None:
+    """Make sure that soft labels can be read by this version, before hours go into what they are for.
+
+    Raises:
+        DatasetError: They cannot.
+    """
+    try:
+        with np.load(path) as held:
+            version = int(held["version"])
+    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        raise DatasetError(f"The soft labels in {path} cannot be read: {error}.", _NEXT) from error
+    if version != VERSION:
+        raise DatasetError(f"The soft labels in {path} are of version {version}, not {VERSION}.", _NEXT)
+
+
 def read_soft_labels(path: Path, origin: Origin, sha256: Mapping[str, str]) -> dict[str, SoftLabels]:
     """Read them back.
 

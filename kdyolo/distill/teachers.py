@@ -30,10 +30,12 @@ class Teacher:
 
     Attributes:
         must_answer: It is asked in steps in which nobody listens, too.
+        frozen: It stays as it is; an answer that is not finite is its own fault, not that of the training.
         learners: Models of its own that change in the training.
     """
 
     must_answer = False
+    frozen = False
     learners: tuple[nn.Module, ...] = ()
 
     def prepare(self, trainer: DistillTrainer) -> None:
@@ -65,6 +67,8 @@ class FrozenTeacher(Teacher):
         class_map: Its class id -> the student's; empty where they are the same.
         nc: Number of the student's classes.
     """
+
+    frozen = True
 
     def __init__(self, model: Any, class_map: Mapping[int, int], nc: int) -> None:
         self.model = model
@@ -99,6 +103,8 @@ class Ensemble(Teacher):
         members: They.
         weights: (T, nc) how much each counts in each class.
     """
+
+    frozen = True
 
     def __init__(self, members: Sequence[FrozenTeacher], weights: torch.Tensor) -> None:
         self.members, self.weights = members, weights

@@ -12,6 +12,7 @@ from ultralytics.utils.torch_utils import unwrap_model
 from kdyolo.distill import carry, preflight, registry
 from kdyolo.distill.criterion import DistillLoss
 from kdyolo.distill.inside import DeepToShallow
+from kdyolo.distill.outputs import HeadOutput
 from kdyolo.distill.plan import Distillation
 from kdyolo.distill.preflight import Preflight
 from kdyolo.distill.schedule import Balance, Schedule
@@ -47,13 +48,15 @@ class DistillTrainer(Trainer):
         self.distillation, settings = distillation, distillation.settings
         self.teacher: Teacher | None = None
         self.balance = Balance(settings.ratio) if settings.weight == "auto" else None
-        self.unanswered = 0
+        self.unanswered = self.unanswered_now = 0
+        self.looked_ahead = False
         super().__init__(overrides, job, progress, stop)
         tail = int(self.args.close_mosaic) if settings.until_tail else 0
         weight = 1.0 if settings.weight == "auto" else settings.weight
         self.preflight: Preflight | None = None
         self.add_callback("on_train_start", DistillTrainer._look_ahead)
         self.add_callback("on_train_epoch_end", DistillTrainer._take_note)
+        self.add_callback("on_train_epoch_end", DistillTrainer._count_unanswered)
         self.schedule = Schedule(weight, settings.schedule, job.settings.epochs, settings.warmup_epochs, tail)
 
     def get_model(self, cfg: Any = None, weights: Any = None, verbose: bool = True) -> Any:
@@ -104,6 +107,7 @@ class DistillTrainer(Trainer):
     def resume_training(self, ckpt: dict[str, Any] | None) -> None:
         """As the base class does, when the teacher is there to take its own state back."""
         self.criterion = DistillLoss(unwrap_model(self.model), self.methods)
+        self.criterion.refuses = self._refuses
         if self.teacher is not None:
             self.teacher.prepare(self)
             self.criterion.reply = self.teacher.listen
@@ -113,10 +117,23 @@ class DistillTrainer(Trainer):
     def _setup_train(self) -> None:
         super()._setup_train()
         unwrap_model(self.model).criterion = self.criterion
-        average = unwrap_model(self.ema.ema)
-        average.criterion = DistillLoss(average, None)
+        self._give_average_a_loss()
         if self.balance is not None:
             self.balance.begin_within(self.schedule.epochs_heard * len(self.train_loader))
+
+    def _give_average_a_loss(self) -> None:
+        average = unwrap_model(self.ema.ema)
+        average.criterion = DistillLoss(average, None)
+
+    def _load_checkpoint_state(self, ckpt: dict[str, Any]) -> None:
+        """As the base class does; the average, made anew as a copy of the student, gets no copy of its teacher."""
+        student = unwrap_model(self.model)
+        held, student.criterion = getattr(student, "criterion", None), None
+        super()._load_checkpoint_state(ckpt)
+        student.criterion = held
+        self._give_average_a_loss()
+        for learner in self.teacher.learners if self.teacher else ():
+            learner.zero_grad(set_to_none=True)
 
     def learners(self) -> list[nn.Module]:
         """As of the base class, and what changes of the teacher."""
@@ -132,10 +149,10 @@ class DistillTrainer(Trainer):
 
     def restore_more(self, held: dict[str, Any]) -> None:
         """Take back what `more_state` gave."""
-        self.unanswered = held["unanswered"]
-        if self.balance and held["balance"]:
+        self.unanswered, self.unanswered_now = held.get("unanswered", 0), 0
+        if self.balance and held.get("balance"):
             self.balance.restore(held["balance"])
-        if self.teacher and held["teacher"]:
+        if self.teacher and held.get("teacher"):
             self.teacher.restore(held["teacher"])
 
     def preprocess_batch(self, batch: dict[str, Any]) -> dict[str, Any]:
@@ -145,33 +162,38 @@ class DistillTrainer(Trainer):
         return batch
 
     def with_answer(self, batch: dict[str, Any], asked: bool) -> dict[str, Any]:
-        """A batch of the loader made ready, with what the teacher says of it where it is asked or must be.
-
-        Raises:
-            StageError: More than one in a hundred answers of a training is not finite; up to that the student learns
-                such a batch from its labels alone.
-        """
+        """A batch of the loader made ready, with what the teacher says of it where it is asked or must be."""
         batch = super().preprocess_batch(batch)
         if self.teacher is not None and (asked or self.teacher.must_answer):
-            answer = self.teacher.answer(batch["img"])
-            if self.teacher.must_answer or answer.is_finite():
-                batch["kd_teacher"] = answer
-            else:
-                self._count_unanswered()
+            batch["kd_teacher"] = self.teacher.answer(batch["img"])
         return batch
 
-    def _count_unanswered(self) -> None:
-        self.unanswered += 1
-        if self.unanswered > _MOST_UNANSWERED * self.epochs * len(self.train_loader):
+    def _refuses(self, answer: HeadOutput) -> bool:
+        """Whether a frozen teacher's answer is not finite: then the student learns the batch from its labels alone.
+
+        Raises:
+            StageError: That are more than one in a hundred of a training.
+        """
+        if self.teacher is None or not self.teacher.frozen or answer.is_finite():
+            return False
+        self.unanswered_now += 1
+        so_far, batches = self.unanswered + self.unanswered_now, self.epochs * len(self.train_loader)
+        if self.looked_ahead and so_far > _MOST_UNANSWERED * batches * collective.size():
             raise StageError(
-                f"The teacher's output is not finite on {self.unanswered} batches, more than 1 % of the training.",
+                f"The teacher's output is not finite on {so_far} batches, more than 1 % of the training.",
                 "Use --precision fp32, or another teacher: `kdyolo compare` measures one.",
             )
+        return True
+
+    def _count_unanswered(self) -> None:
+        now = torch.tensor(self.unanswered_now, device=self.device)
+        self.unanswered, self.unanswered_now = self.unanswered + int(collective.total(now)), 0
 
     def _look_ahead(self) -> None:
         """Before the first step, in each process of a distributed training."""
         if self.distillation.settings.weight:
             self.preflight = preflight.look(self)
+        self.unanswered_now, self.looked_ahead = 0, True
 
     def optimizer_step(self) -> None:
         """Step, the teacher first where it learns as well: both have heard each other by now."""

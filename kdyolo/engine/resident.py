@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import gc
+import sys
 from pathlib import Path
 
 import psutil
@@ -13,9 +14,10 @@ import psutil
 def forget_peak() -> None:
     """Give back what is not in use, and let the kernel's high-water mark start anew from here (Linux)."""
     gc.collect()
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)
-        Path("/proc/self/clear_refs").write_text("5")
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None).malloc_trim(0)
+            Path("/proc/self/clear_refs").write_text("5")
 
 
 def peak_bytes() -> int:

@@ -244,6 +244,7 @@ class Trainer(DetectionTrainer):  # type: ignore[misc] # the base is untyped
         except RuntimeError as error:
             raise self._not_finite(epoch) from error
         if recovered:
+            self.batches_done = epoch * len(self.train_loader)
             self.progress.warn(
                 f"{self.job.title}: loss or metrics were not finite in epoch {epoch + 1}; "
                 f"it is done again from the weights before it ({self.nan_recovery_attempts}. time, at most 3)."

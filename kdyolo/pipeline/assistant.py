@@ -33,10 +33,25 @@ def taught_by_it(run: RunDir, config: Config) -> Config:
     """Settings of the run itself, whose teacher is the assistant."""
     helper, second = RunDir(run.root / FOLDER), config.model_copy(deep=True)
     listed = helper.stage("teacher") / "trained_on.csv"
-    second.teacher.checkpoint = helper.stage("student") / "best.pt"
+    second.teacher.checkpoint, second.teacher.more = helper.stage("student") / "best.pt", ()
     second.teacher.trained_on = listed if listed.is_file() else None
-    second.teacher.map_classes, second.teacher.imgsz = None, config.student.imgsz
+    second.teacher.map_classes, second.teacher.imgsz = _classes_it_learned(helper, config), config.student.imgsz
     return second
+
+
+def _classes_it_learned(helper: RunDir, config: Config) -> dict[str, str] | None:
+    """A map of the assistant's classes that leaves out those nobody taught it; None if there are none.
+
+    From its teacher's labels alone it does not learn what its teacher does not know.
+    """
+    split, teacher = helper.record("split"), helper.record("teacher")
+    if config.student_labels not in ("pseudo", "pool") or not split or not teacher or teacher.status != "done":
+        return None
+    from kdyolo.pseudo import team
+
+    names = split.facts["classes"]
+    known = team.known(helper.stage("teacher"), len(names))
+    return None if known.all() else {name: name for name, is_known in zip(names, known, strict=True) if is_known}
 
 
 def plan_with_assistant(

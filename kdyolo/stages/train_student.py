@@ -55,6 +55,8 @@ def _check_student(run: RunDir, config: Config) -> None:
     _check(run, config)
     if config.distill.scheme != "labels" and (config.distill.scheme, config.distill.self_teacher) != ("self", "deep"):
         _check_classes(run, config, recipe)
+    if config.distill.scheme == "cached":
+        _check_soft_labels(run)
 
 
 def _check_scheme(config: Config, recipe: Recipe) -> None:
@@ -82,6 +84,14 @@ def _check_scheme(config: Config, recipe: Recipe) -> None:
             "Test-time augmentation gives no soft labels, which the cached scheme needs.",
             "Take one back: -S pseudo.augment=false, or -S distill.scheme=labels.",
         )
+
+
+def _check_soft_labels(run: RunDir) -> None:
+    from kdyolo.distill.soft_labels import FILE, require_version
+
+    record, file = run.record("pseudo"), run.stage("pseudo") / FILE
+    if record is not None and record.status == "done" and file.is_file():
+        require_version(file)
 
 
 def _check_classes(run: RunDir, config: Config, recipe: Recipe) -> None:

@@ -8,7 +8,8 @@ import pytest
 from kdyolo.config import load_config
 from kdyolo.errors import ConfigError, Interrupted, StageError
 from kdyolo.pipeline import execute, plan_with_assistant, resolve
-from kdyolo.storage import RunDir
+from kdyolo.pipeline.assistant import taught_by_it
+from kdyolo.storage import RunDir, write_json
 
 
 def start(run, source, notes=None, assistant="m", **arguments):
@@ -120,3 +121,27 @@ def test_a_plan_for_another_assistant_redoes_all_that_follows_the_split(run, sou
     assert after.pop("split") == "skip"
     assert set(after.values()) == {"redo"}
     assert actions(plan_with_assistant(run, config, fake_chain.CHAIN, only="teacher"))[1][1] == {"teacher": "redo"}
+
+
+@pytest.mark.parametrize(
+    ("labels", "known", "expected"),
+    [
+        ("pseudo", {0: 0, 1: 2}, {"a": "a", "c": "c"}),
+        ("pool", {0: 0, 1: 2}, {"a": "a", "c": "c"}),
+        ("pseudo", {0: 0, 1: 1, 2: 2}, None),
+        ("gt+pool", {0: 0, 1: 2}, None),
+    ],
+)
+def test_it_knows_what_it_was_taught(run, source, tmp_path, labels, known, expected):
+    start(run, source)
+    helper = RunDir(run.root / "assistant")
+    split = helper.record("split")
+    split.facts["classes"] = ["a", "b", "c"]
+    helper.write_record(split)
+    (helper.stage("teacher") / "best.pt").write_bytes(b"")
+    write_json(helper.stage("teacher") / "classes.json", {str(theirs): ours for theirs, ours in known.items()})
+    several = {"teacher.checkpoint": tmp_path / "a.pt", "teacher.more": [str(tmp_path / "b.pt")]}
+    config = resolve(run, overrides={"student.labels": labels, **several})
+    teacher = taught_by_it(run, config).teacher
+    assert teacher.map_classes == expected
+    assert (teacher.checkpoint, teacher.more) == (helper.stage("student") / "best.pt", ())
