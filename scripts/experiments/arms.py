@@ -70,7 +70,7 @@ ARMS: dict[str, Arm] = {
 }
 
 POOLED = (
-    *(CONTROL, "truth, pool hard", "cached response", "cached response auto", "online response"),
+    *(CONTROL, "control, 4x as long", "truth, pool hard", "cached response", "cached response auto", "online response"),
     *("online response auto", "online response x4", "online cwd", "online native", "online response, random teacher"),
 )
 """Arms that are worth a look where most images have no label."""
