@@ -7,6 +7,7 @@
 Both under three conditions: ``all`` labels; ``eighth``: one in eight labelled, the rest as pool, also for the teacher;
 ``bought``: the student has one in eight, its teacher had all. Every finished student is a row of results.csv; what is
 there already is not trained again, so a stopped command is simply given again. `summarise.py` reads the table.
+`--remember DIR` keeps the teacher's answers for the next arm, see `remember.py`: half the time, and no seconds then.
 
 Weights are kept in OUT/models, so that any figure can be measured again.
 """
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from arms import ARMS, CONTROL, POOLED, Arm
+from remember import remember
 
 from kdyolo import api
 from kdyolo.config import load_config
@@ -127,7 +129,10 @@ class Experiment:
         record = api.train_student(run.root, baseline=arm.control, settings=settings, resume=True)
         row = {**self._measured(run, arm), "arm": name, "teacher": arm.teacher}
         facts = record.facts
-        return row | {key: facts[key] for key in ("images", "epochs", "optimizer_steps", "train_seconds")}
+        row |= {key: facts[key] for key in ("images", "epochs", "optimizer_steps", "train_seconds")}
+        if self.given.remember and arm.settings.get("distill.scheme") == "online-teacher":
+            row["train_seconds"] = ""
+        return row
 
     def _measured(self, run: RunDir, arm: Arm) -> dict[str, Any]:
         folder = run.stage("baseline" if arm.control else "student")
@@ -152,7 +157,7 @@ def wanted(given: argparse.Namespace) -> Iterator[tuple[Path, str, int, str]]:
     for data in given.data:
         for condition in given.conditions:
             arms = given.arms or (ARMS if condition == "all" else POOLED)
-            for seed in SEEDS[given.round]:
+            for seed in given.seeds or SEEDS[given.round]:
                 for arm in arms:
                     if arm in ARMS:
                         yield data, condition, seed, arm
@@ -173,7 +178,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--imgsz", type=int, default=256)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--repair", action=argparse.BooleanOptionalAction, default=True, help="keep the given splits")
+    parser.add_argument("--seeds", type=int, action="append", help="only these; else those of the round")
+    parser.add_argument("--remember", type=Path, help="keep the teacher's answers in this folder, for the next arm")
     given = parser.parse_args(arguments)
+    if given.remember:
+        remember(given.remember)
     given.conditions = given.conditions or list(CONDITIONS)
     if given.round == "confirmation" and given.arms:
         given.arms = list(dict.fromkeys([CONTROL, *given.arms, "online native"]))
@@ -204,7 +213,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             if fresh:
                 writer.writeheader()
             writer.writerow(row)
-        print(f"    test mAP50-95 {float(row['test_mAP50_95']):.4f}, {float(row['train_seconds']):.0f} s", flush=True)
+        print(f"    test mAP50-95 {float(row['test_mAP50_95']):.4f}", flush=True)
         for old in (given.out / data.name).glob("*/*/old"):
             shutil.rmtree(old)
 
