@@ -221,6 +221,11 @@ class RunDir:
         except (OSError, ValidationError):
             return None
 
+    def finished(self, stage: str) -> StageRecord | None:
+        """The stage's record if it is done; whether its files still are what it wrote is for `require` to say."""
+        record = self.record(stage)
+        return record if record is not None and record.status == "done" else None
+
     def write_record(self, record: StageRecord) -> None:
         """Write the stage's record atomically."""
         write_json(self.stage(record.stage) / "stage.json", record.model_dump(mode="json"))

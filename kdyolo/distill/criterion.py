@@ -131,9 +131,9 @@ class DistillLoss(Fp32DetectionLoss):
         height, width = (side * self.strides[0] for side in raw["feats"][0].shape[2:])
         grid = HeadOutput.from_raw(raw, self.strides)
         centres = grid.anchors * grid.strides / grid.anchors.new_tensor([width, height])
-        device = centres.device
-        hidden = [_inside(centres, each.to(device)).any(-1) for each in doubtful]
-        flags = [_inside(centres, each.to(device)).float() @ each[:, 4:].to(device) > 0 for each in unknown]
+        hidden = [_inside(centres, each.to(centres.device)).any(-1) for each in doubtful]
+        placed = [each.to(centres.device) for each in unknown]
+        flags = [_inside(centres, each).float() @ each[:, 4:] > 0 for each in placed]
         return torch.stack(hidden), torch.stack(flags)
 
     def _replayed(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -131,11 +132,8 @@ def require_version(path: Path) -> None:
     Raises:
         DatasetError: They cannot.
     """
-    try:
-        with np.load(path) as held:
-            version = int(held["version"])
-    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
-        raise DatasetError(f"The soft labels in {path} cannot be read: {error}.", _NEXT) from error
+    with _readable(path), np.load(path) as held:
+        version = int(held["version"])
     if version != VERSION:
         raise DatasetError(f"The soft labels in {path} are of version {version}, not {VERSION}.", _NEXT)
 
@@ -155,14 +153,12 @@ def read_soft_labels(path: Path, origin: Origin, sha256: Mapping[str, str]) -> d
         DatasetError: The file cannot be read, or is of another teacher, size, list of classes or version, or of other
             images of these names, or lacks some: whatever the teacher labelled is in it.
     """
-    try:
+    with _readable(path):
         with np.load(path, allow_pickle=False) as stored:
             held = {name: stored[name] for name in stored.files}
         whose = Origin(str(held["teacher_sha256"]), int(held["imgsz"]), _texts(held["classes"]))
         ours = (int(held["version"]), whose) == (VERSION, origin)
         labels = _by_image(held) if ours else {}
-    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
-        raise DatasetError(f"The soft labels in {path} cannot be read: {error}.", _NEXT) from error
     if not ours:
         raise DatasetError(f"The soft labels in {path} are of another teacher, image size or version.", _NEXT)
     if lacking := [name for name in sha256 if name not in labels]:
@@ -172,6 +168,15 @@ def read_soft_labels(path: Path, origin: Origin, sha256: Mapping[str, str]) -> d
         if labels[name][0] != digest:
             raise DatasetError(f"The soft labels in {path} are of another image called {name}.", _NEXT)
     return {name: labels[name][1] for name in sha256}
+
+
+@contextlib.contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Turn whatever comes of a file that is no soft labels into an error that says so."""
+    try:
+        yield
+    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        raise DatasetError(f"The soft labels in {path} cannot be read: {error}.", _NEXT) from error
 
 
 def _by_image(held: Mapping[str, NDArray[Any]]) -> dict[str, tuple[str, SoftLabels]]:

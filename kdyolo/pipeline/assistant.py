@@ -16,7 +16,7 @@ from kdyolo.progress import Progress, Silent
 from kdyolo.stages.base import ASSISTANT, Stage
 from kdyolo.storage import RunDir
 
-FOLDER, SPLIT = ASSISTANT, "split"
+SPLIT = "split"
 _MAKING = (SPLIT, "teacher", "pseudo", "student")
 """Stages that make an assistant; it is compared with others as the teacher it becomes."""
 
@@ -26,12 +26,12 @@ def making(run: RunDir, config: Config, stages: Sequence[Stage]) -> tuple[RunDir
     first = config.model_copy(deep=True)
     assert config.distill.assistant is not None
     first.student.model, first.distill.assistant = config.distill.assistant, None
-    return RunDir(run.root / FOLDER), first, [stage for stage in stages if stage.name in _MAKING]
+    return RunDir(run.root / ASSISTANT), first, [stage for stage in stages if stage.name in _MAKING]
 
 
 def taught_by_it(run: RunDir, config: Config) -> Config:
     """Settings of the run itself, whose teacher is the assistant."""
-    helper, second = RunDir(run.root / FOLDER), config.model_copy(deep=True)
+    helper, second = RunDir(run.root / ASSISTANT), config.model_copy(deep=True)
     listed = helper.stage("teacher") / "trained_on.csv"
     second.teacher.checkpoint, second.teacher.more = helper.stage("student") / "best.pt", ()
     second.teacher.trained_on = listed if listed.is_file() else None
@@ -44,8 +44,8 @@ def _classes_it_learned(helper: RunDir, config: Config) -> dict[str, str] | None
 
     From its teacher's labels alone it does not learn what its teacher does not know.
     """
-    split, teacher = helper.record("split"), helper.record("teacher")
-    if config.student_labels not in ("pseudo", "pool") or not split or not teacher or teacher.status != "done":
+    split = helper.finished(SPLIT)
+    if config.student_labels not in ("pseudo", "pool") or split is None or helper.finished("teacher") is None:
         return None
     from kdyolo.pseudo import team
 
@@ -104,8 +104,8 @@ def run_with_assistant(
                 made = run_chain(helper, first, few, progress, resume=resume, force=force)
             except Interrupted as error:
                 raise Interrupted(error.message, f"To go on: `kdyolo run --run {run.shown}`") from error
-        total.ran += [f"{FOLDER}/{stage}" for stage in made.ran]
-        total.skipped += [f"{FOLDER}/{stage}" for stage in made.skipped]
+        total.ran += [f"{ASSISTANT}/{stage}" for stage in made.ran]
+        total.skipped += [f"{ASSISTANT}/{stage}" for stage in made.skipped]
         progress.note(f"Its student, {config.student.model}: {run.shown}")
     second = taught_by_it(run, config)
     outcome = run_chain(run, second, stages, progress, only=only, resume=resume, force=force, asked=config)

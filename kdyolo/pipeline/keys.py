@@ -43,8 +43,7 @@ def identify(run: RunDir, config: Config, stage: Stage, fingerprints: Mapping[st
     """Identity of a stage as the run directory is now; needed stages without a finished record are left out."""
     inputs = dict(fingerprints)
     for need in stage.needs:
-        record = run.record(need)
-        if record is not None and record.status == "done":
+        if record := run.finished(need):
             inputs[_STAGE_PREFIX + need] = stable_hash(record.outputs)
     # Through JSON and back, as a record goes: else a tuple would differ from the list that was read.
     settings, defaults = (json.loads(json.dumps(stage.settings(c), default=str)) for c in (config, Config()))

@@ -112,8 +112,7 @@ class _Work:
 
     def report_is_due(self) -> bool:
         last = "compare"
-        record = self.run.record(last)
-        finished = self.only in (None, last) and record is not None and record.status == "done"
+        finished = self.only in (None, last) and self.run.finished(last) is not None
         return finished and not report_is_current(self.run, self.stages, self.config.report.lang)
 
     def go(self, *, resume: bool) -> Outcome:
@@ -276,8 +275,7 @@ def _how_to_take_back(before: Config, now: Config, stage: Stage) -> str:
 
 def _all_recorded(run: RunDir, stages: Sequence[Stage], only: str | None) -> bool:
     """Whether a look without the lock is worth its hashing."""
-    records = [run.record(stage.name) for stage in stages if only in (None, stage.name)]
-    return all(record is not None and record.status == "done" for record in records)
+    return all(run.finished(stage.name) for stage in stages if only in (None, stage.name))
 
 
 def set_run_aside(run: RunDir, progress: Progress) -> None:

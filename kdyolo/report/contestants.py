@@ -148,8 +148,7 @@ def _read(run: RunDir, name: str, chain: Chain) -> Contestant:
         raise DatasetError(f"There is no run at {run.root}.", f"Make it: `kdyolo run {source}--run {whole.shown}`.")
     run.require_begun()
     run.require_idle()
-    record = run.record("compare")
-    if record is None or record.status != "done":
+    if run.finished("compare") is None:
         raise DatasetError(f"{run.root} is not compared yet.", f"Finish it: `kdyolo run --run {whole.shown}`.")
     config, inputs = load_config(run.config), load(run)
     if "student" not in inputs.arms:

@@ -88,7 +88,7 @@ def _backends(names: Sequence[str] | None) -> tuple[list[str], list[dict[str, st
 def _models(names: Sequence[str | Path], run: RunDir | None, view: View | None, imgsz: int | None) -> list[Model]:
     """The models: those of the run by arm, and files; without any, all arms that are done."""
     found: list[Model] = []
-    wanted = names or [arm for arm, stage in ARMS.items() if run and (r := run.record(stage)) and r.status == "done"]
+    wanted = names or [arm for arm, stage in ARMS.items() if run and run.finished(stage)]
     if not wanted and run is not None:
         run.require("student")  # says what is missing
     for name in wanted:

@@ -51,7 +51,7 @@ def _warnings(context: StageContext, lead: float | None) -> list[str]:
             "The student learns the teacher's labels in place of the data set's own; its answers do not make up for "
             "that: --labels gt+pool keeps the truth where there is one."
         )
-    if _control(run) is None and not _is_assistant(run):
+    if run.finished("baseline") is None and not _is_assistant(run):
         warnings.append(
             f"Nothing tells whether the teacher is better than a {student} that learned without it, for there is no "
             f"control yet: `kdyolo train-student --baseline --run {run.shown}` first; `kdyolo run` does both in order."
@@ -74,12 +74,6 @@ def _sizes(run: RunDir) -> list[float]:
     return [sum(parameter.numel() for parameter in model.parameters()) / 1e6 for model in models]
 
 
-def _control(run: RunDir) -> StageRecord | None:
-    """Record of the control, if it is trained."""
-    record = run.record("baseline")
-    return record if record is not None and record.status == "done" else None
-
-
 def _is_assistant(run: RunDir) -> bool:
     return run.root.name == ASSISTANT and RunDir(run.root.parent).config.is_file()
 
@@ -88,7 +82,7 @@ def _lead(context: StageContext) -> float | None:
     """Teacher minus control in mAP50-95 on validation, where both are known; a student of its own has no teacher."""
     if context.config.distill.scheme in _OWN:
         return None
-    control = _control(context.run)
+    control = context.run.finished("baseline")
     teacher = context.run.require("pseudo").facts.get("teacher_val", {}).get("mAP50_95")
     if control is None or teacher is None:
         return None
@@ -144,8 +138,7 @@ def _require_labels(context: StageContext) -> None:
     try:
         context.run.require("pseudo")
     except DatasetError as error:
-        split = context.run.record("split")
-        if context.config.distill.scheme == "cached" and split is not None and split.status == "done":
+        if context.config.distill.scheme == "cached" and context.run.finished("split"):
             error.hint += f" It will store about {_cache_mb(context):.2g} MB of predictions."
         raise
 

@@ -69,10 +69,10 @@ def _check(run: RunDir, config: Config) -> None:
     from kdyolo.engine.environment import require_machine
 
     require_machine(config.runtime)
-    folder, split = config.pseudo.images, run.record("split")
+    folder, split = config.pseudo.images, run.finished("split")
     if folder is not None and not find_images(folder):
         raise DatasetError(f"{folder} holds no image.", "Give --pool a folder of unlabelled images, or leave it out.")
-    if split is not None and split.status == "done" and isinstance(config.pseudo.conf, dict):
+    if split is not None and isinstance(config.pseudo.conf, dict):
         _require_known(config.pseudo.conf, split.facts["classes"])
 
 

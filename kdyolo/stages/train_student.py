@@ -89,8 +89,8 @@ def _check_scheme(config: Config, recipe: Recipe) -> None:
 def _check_soft_labels(run: RunDir) -> None:
     from kdyolo.distill.soft_labels import FILE, require_version
 
-    record, file = run.record("pseudo"), run.stage("pseudo") / FILE
-    if record is not None and record.status == "done" and file.is_file():
+    file = run.stage("pseudo") / FILE
+    if run.finished("pseudo") and file.is_file():
         require_version(file)
 
 
@@ -99,11 +99,11 @@ def _check_classes(run: RunDir, config: Config, recipe: Recipe) -> None:
     from kdyolo.distill.registry import require_sense
     from kdyolo.pseudo import team
 
-    split, teacher = run.record("split"), run.record("teacher")
-    if split is None or split.status != "done" or all(info.min_classes == 1 for info in recipe.infos):
+    split = run.finished("split")
+    if split is None or all(info.min_classes == 1 for info in recipe.infos):
         return
     known = len(split.facts["classes"])
-    if config.distill.scheme in ("cached", "online-teacher") and teacher is not None and teacher.status == "done":
+    if config.distill.scheme in ("cached", "online-teacher") and run.finished("teacher"):
         known = int(team.known(run.stage("teacher"), known).sum())
     require_sense(recipe, known)
 

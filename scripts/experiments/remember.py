@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +18,7 @@ from torch import Tensor
 from kdyolo.distill import trainer as distillation
 from kdyolo.distill.outputs import HeadOutput
 from kdyolo.distill.teachers import FrozenTeacher
+from kdyolo.storage import atomic_path
 
 
 def remember(folder: Path) -> None:
@@ -60,10 +59,8 @@ def _save(said: HeadOutput, file: Path) -> None:
     packed = {field.name: getattr(said, field.name) for field in dataclasses.fields(said)}
     packed |= {name: packed[name].to(torch.bfloat16) for name in ("scores", "boxes")}
     packed["features"] = [x.to(torch.bfloat16) for x in said.features]
-    handle, temporary = tempfile.mkstemp(dir=file.parent)
-    os.close(handle)
-    torch.save(packed, temporary)
-    Path(temporary).replace(file)
+    with atomic_path(file) as temporary:
+        torch.save(packed, temporary)
 
 
 def _unpacked(packed: dict[str, Any]) -> HeadOutput:
