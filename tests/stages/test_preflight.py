@@ -231,7 +231,7 @@ def context(teacher="yolov5m", teacher_map=0.5, control_map=0.4, **settings):
         "pseudo": SimpleNamespace(facts={"teacher_val": {"mAP50_95": teacher_map}}),
     }
     root = Path("runs/x")
-    run = SimpleNamespace(require=facts.get, record={"baseline": control}.get, shown=str(root), root=root)
+    run = SimpleNamespace(require=facts.get, finished={"baseline": control}.get, shown=str(root), root=root)
     return SimpleNamespace(run=run, config=load_config(overrides=settings))
 
 
