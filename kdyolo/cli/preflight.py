@@ -15,6 +15,7 @@ def preflight(
     run: opt.Run,
     scheme: opt.Scheme = None,
     self_teacher: opt.SelfTeacher = None,
+    generations: opt.Generations = None,
     method: opt.Method = None,
     config: opt.File = None,
     set_: opt.Assignments = None,
@@ -28,7 +29,7 @@ def preflight(
     from kdyolo.storage import RunDir
 
     console = open_console(json=json, quiet=quiet)
-    flags = {**opt.distilling(scheme, self_teacher, None, method, None), "runtime.device": device}
+    flags = {**opt.distilling(scheme, self_teacher, generations, method, None), "runtime.device": device}
     folder = RunDir(run)
     found = api.preflight_with(folder, resolve(folder, file=config, assignments=set_ or (), overrides=flags), console)
     console.result(found, lambda: _render(console, found))

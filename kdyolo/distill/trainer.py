@@ -25,7 +25,7 @@ from kdyolo.progress import Progress
 
 _PEER = 1_000_003
 """Added to the seed for the other one of two students."""
-_OF_GENERATIONS = ("val_mAP50_95", "train_seconds", "epochs")
+_OF_GENERATIONS = ("val_mAP50_95", "train_seconds", "epochs", "batches_without_teacher")
 _MOST_UNANSWERED = 0.01
 _LOOK_EVERY = 4
 """Steps between two comparisons of gradients after the weight has been found; before, every step is looked at."""
@@ -246,7 +246,9 @@ class DistillTrainer(Trainer):
         if self.preflight is not None:
             found["preflight"] = self.preflight.to_json()
         if before := self.distillation.generations:
-            found["generations"] = [{name: facts[name] for name in _OF_GENERATIONS} for facts in before]
+            found["generations"] = [
+                {name: facts[name] for name in _OF_GENERATIONS if name in facts} for facts in before
+            ]
             found["train_seconds"] += sum(facts["train_seconds"] for facts in before)
         return found
 

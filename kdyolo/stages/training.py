@@ -111,8 +111,11 @@ def train_on(
 
 
 def _of_seed(seed: int, part: str, facts: Mapping[str, Any]) -> dict[str, Any]:
-    kept = ("val_mAP50_95", "best_epoch", "optimizer_steps", "train_seconds", "initial_sha256")
-    return {"seed": seed, "folder": part, **{name: facts[name] for name in kept}}
+    kept = (
+        *("val_mAP50_95", "best_epoch", "optimizer_steps", "train_seconds", "initial_sha256"),
+        "batches_without_teacher",  # there only if an answer was left out
+    )
+    return {"seed": seed, "folder": part, **{name: facts[name] for name in kept if name in facts}}
 
 
 def lay_out(folder: Path, lessons: Sequence[Lesson]) -> tuple[list[Path], str]:

@@ -30,8 +30,9 @@ def call(monkeypatch, *arguments):
 
 
 def test_it_says_what_was_found_and_what_it_takes(monkeypatch):
-    config, output = call(monkeypatch, "--scheme", "self", "--self", "ema", "--method", "bckd")
+    config, output = call(monkeypatch, "--scheme", "self", "--self", "ema", "--method", "bckd", "--generations", "3")
     assert (config.distill.scheme, config.distill.self_teacher, config.distill.method) == ("self", "ema", "bckd")
+    assert config.distill.generations == 3
     for text in ("matched by name", "warning", "2.00 times a plain one", "1 min 30 s", "1.2 MB of stored"):
         assert text in output, text
 

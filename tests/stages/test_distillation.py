@@ -167,8 +167,10 @@ def asked(monkeypatch):
 
 
 def test_an_answer_that_is_not_finite_is_not_learned(run, asked):
-    record = api.train_student(run.root, settings={**SCHEMES["online-teacher"], **LOUD, "student.epochs": 17})
+    settings = {**SCHEMES["online-teacher"], **LOUD, "student.epochs": 17, "more_seeds": [3]}
+    record = api.train_student(run.root, settings=settings)
     assert record.facts["batches_without_teacher"] == 1
+    assert [one.get("batches_without_teacher") for one in record.facts["seeds"]] == [1, None]
     assert all(value.isfinite().all() for value in weights(run, "student").values())
 
 
