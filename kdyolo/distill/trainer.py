@@ -10,7 +10,7 @@ from torch import nn
 from ultralytics.utils.torch_utils import unwrap_model
 
 from kdyolo.distill import carry, preflight, registry
-from kdyolo.distill.criterion import DistillLoss
+from kdyolo.distill.criterion import ITEM, DistillLoss
 from kdyolo.distill.inside import DeepToShallow
 from kdyolo.distill.outputs import HeadOutput
 from kdyolo.distill.plan import Distillation
@@ -229,7 +229,13 @@ class DistillTrainer(Trainer):
             self.balance.look(*told)
 
     def save_metrics(self, metrics: dict[str, Any]) -> None:
-        """Add the distillation's weight, and with the automatic weight what decided it, to the row of the epoch."""
+        """Add the distillation's weight, and with the automatic weight what decided it, to the row of the epoch.
+
+        With the scheme ``labels`` nobody is heard: its row is that of a plain training.
+        """
+        if self.distillation.settings.scheme == "labels":
+            super().save_metrics({name: value for name, value in metrics.items() if not name.endswith(f"/{ITEM}")})
+            return
         told = {"kd_weight": round(self.criterion.weight, 6)}
         if self.balance is not None:
             share = self.criterion.weight * self.balance.kd / self.balance.task if self.balance.task else 0.0
@@ -239,6 +245,8 @@ class DistillTrainer(Trainer):
     def facts(self) -> dict[str, Any]:
         """What the stage record keeps, with the method."""
         settings = self.distillation.settings
+        if settings.scheme == "labels":
+            return super().facts()
         told = {"scheme": settings.scheme, "method": settings.method, "kd_weight": settings.weight}
         found = {**super().facts(), **told}
         if self.unanswered:

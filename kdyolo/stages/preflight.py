@@ -240,7 +240,9 @@ def _look(context: StageContext, folder: Path) -> tuple[dict[str, float], str]:
         checkpoints.save_untrained(config.student.model, job.class_names, config.seed + 1, folder / "before.pt")
         told = Distillation(config.distill, teachers=((folder / "before.pt", {}),))
     else:
-        told = distillation(context, lessons, images, config.seed, "")
+        heard = distillation(context, lessons, images, config.seed, "")
+        assert heard is not None
+        told = heard
     from kdyolo.distill.preflight import look
 
     with trial(job, context.progress, listening(told)) as trainer:

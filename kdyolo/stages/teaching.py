@@ -13,6 +13,7 @@ from kdyolo.stages.training import Lesson, train_model
 from kdyolo.storage import sha256_file
 
 if TYPE_CHECKING:
+    from kdyolo.config import DistillSettings
     from kdyolo.datasets.view import ViewImage
     from kdyolo.distill.carry import Hearsay
     from kdyolo.distill.plan import Distillation
@@ -67,8 +68,10 @@ def _label_text(image: ViewImage, theirs: Path, labels: str) -> str:
 
 def distillation(
     context: StageContext, lessons: Sequence[Lesson], files: Sequence[Path], seed: int, part: str
-) -> Distillation:
+) -> Distillation | None:
     """What the student hears of its teacher, with the soft labels under the names of its own training images.
+
+    None with the scheme ``labels``, which is to hear nothing, if these labels leave no class open.
 
     Whoever is asked at every step, the labels of unlabelled images are the teacher's, who may not know all classes.
     """
@@ -80,6 +83,8 @@ def distillation(
         return Distillation(settings, hearsay=_hearsay(context, lessons, files))
     unheard = _unheard(context, lessons, files)
     match settings.scheme, settings.self_teacher:
+        case "labels", _:
+            return _labels_alone(settings, unheard)
         case "online-teacher", _:
             models = tuple(team.members(teacher))
             weights = team.read_weights(context.run.stage("pseudo")) if len(models) > 1 else None
@@ -91,6 +96,14 @@ def distillation(
         case "self", "deep":
             return Distillation(settings, "deep", hearsay=unheard)
     return _born_again(context, files[0].parent, unheard, seed, part)
+
+
+def _labels_alone(settings: DistillSettings, unheard: Mapping[str, Hearsay]) -> Distillation | None:
+    """Nobody is heard; where labels are a teacher's, they say nothing of the classes it does not know."""
+    from kdyolo.distill.plan import Distillation
+
+    silent = settings.model_copy(update={"scheme": "labels", "method": "response", "weight": 0.0})
+    return Distillation(silent, hearsay=unheard) if unheard else None
 
 
 def _born_again(
@@ -105,8 +118,7 @@ def _born_again(
 
     config, folder = context.config, context.run.stage("student")
     so_far: list[dict[str, Any]] = []
-    silent = config.distill.model_copy(update={"method": "response", "weight": 0.0})
-    teacher = Distillation(silent, hearsay=unheard) if unheard else None
+    teacher = _labels_alone(config.distill, unheard)
     for generation in range(config.distill.generations):
         place = f"{part}/generation-{generation}" if part else f"generation-{generation}"
         so_far.append(train_model(context, "student", config.student, images, teacher, place, seed))

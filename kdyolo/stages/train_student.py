@@ -120,7 +120,7 @@ def train_student(context: StageContext) -> StageResult:
     warnings = [] if labels == "gt" and scheme == "labels" else teacher_warnings(context)
     for warning in warnings:
         context.progress.warn(warning)
-    distil = None if scheme == "labels" else functools.partial(distillation, context, lessons)
+    distil = functools.partial(distillation, context, lessons)
     return _train(context, "student", lessons, labels, distil)
 
 

@@ -116,8 +116,7 @@ def _adopt(context: StageContext) -> StageResult:
     known = {number for one in adopted for number in one.class_map.values()}
     if unknown := [name for number, name in enumerate(view.names) if number not in known]:
         context.progress.warn(
-            f"No teacher knows {', '.join(unknown)}. With --scheme labels such objects on unlabelled images are "
-            "background to the student; every other scheme takes them as unknown."
+            f"No teacher knows {', '.join(unknown)}: of these the student learns from the data set's own labels alone."
         )
     first = adopted[0]
     facts = {

@@ -56,9 +56,9 @@ def repeat(lessons: Sequence[Lesson], length: int, seed: int) -> list[Lesson]:
     return [lessons[i] for i in chosen]
 
 
-Distil = Callable[[Sequence[Path], int, str], "Distillation"]
-"""What a model hears of a teacher beside its labels, given the files that its lessons became, the seed of the training,
-and the folder of the stage's folder that it trains in, empty for the stage's own."""
+Distil = Callable[[Sequence[Path], int, str], "Distillation | None"]
+"""What a model hears of a teacher beside its labels, or None, given the files that its lessons became, the seed of the
+training, and the folder of the stage's folder that it trains in, empty for the stage's own."""
 
 
 def train_on(

@@ -16,6 +16,7 @@ from kdyolo.storage import RunDir
 pytestmark = pytest.mark.slow
 
 BESIDE = {
+    "labels": {"distill.scheme": "labels"},
     "online-teacher": {"distill.scheme": "online-teacher"},
     "mutual": {"distill.scheme": "mutual"},
     "ema": {"distill.scheme": "self", "distill.self_teacher": "ema"},
@@ -56,13 +57,15 @@ def test_only_unlabelled_images_have_unknown_classes(forgetful, monkeypatch, nam
         assert distillation.hearsay.keys() == unlabelled
         assert all(each.unknown.tolist() == UNKNOWN for each in distillation.hearsay.values())
         assert all(each.soft is None and not each.ignored.any() for each in distillation.hearsay.values())
-    assert [each.settings.weight for each in made] == ([0.0, 1.0, 1.0] if name == "born-again" else [1.0])
+    weights = {"born-again": [0.0, 1.0, 1.0], "labels": [0.0]}
+    assert [each.settings.weight for each in made] == weights.get(name, [1.0])
 
 
 @pytest.mark.parametrize("name", BESIDE)
 def test_a_teacher_that_knows_all_classes_changes_nothing(labelled, monkeypatch, name):
     _, made = told(labelled, BESIDE[name], monkeypatch)
-    assert [each and dict(each.hearsay) for each in made] == ([None, {}, {}] if name == "born-again" else [{}])
+    heard = {"born-again": [None, {}, {}], "labels": [None]}
+    assert [each and dict(each.hearsay) for each in made] == heard.get(name, [{}])
 
 
 def test_stored_answers_of_every_image_and_zones_of_unlabelled_ones(forgetful, monkeypatch):
@@ -80,7 +83,7 @@ def test_stored_answers_of_every_image_and_zones_of_unlabelled_ones(forgetful, m
     assert doubtful > 0
 
 
-@pytest.mark.parametrize("name", ["online-teacher", "born-again"])
+@pytest.mark.parametrize("name", ["labels", "online-teacher", "born-again"])
 def test_no_step_teaches_that_an_unknown_class_is_absent(forgetful, tmp_path, monkeypatch, name):
     from kdyolo.distill import criterion
 
@@ -100,5 +103,7 @@ def test_no_step_teaches_that_an_unknown_class_is_absent(forgetful, tmp_path, mo
     trainings = 1 + len(record.facts.get("generations", ()))
     assert len(seen) >= 12 * trainings
     assert all(taught[:3] == [1, 1, 1] for taught in seen)
+    columns = (run.stage("student") / "results.csv").read_text(encoding="utf-8").splitlines()[0]
+    assert ("scheme" in record.facts) == ("kd_" in columns) == (name != "labels")
     assert all(taught[3] < 0.6 for taught in seen)  # only on the grey border, where nothing can be
     assert min(taught[3] for taught in seen) < 0.2
