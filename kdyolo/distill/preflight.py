@@ -32,7 +32,8 @@ class Preflight:
         reached: Share of the student's parameter tensors that this gradient reaches, in [0, 1].
         step_seconds: A training step with the teacher, without the optimiser's.
         plain_step_seconds: The same of a student without a teacher.
-        seconds: Of this training, by these steps; validation is not counted.
+        seconds: Of this training, by these steps, plain ones where the teacher is not heard; validation is not counted.
+        plain_seconds: The same of a training without a teacher.
         memory_mb: Most memory during the steps with the teacher, in 10^6 bytes: of the device, or on a CPU of this
             process with all that it holds. What the process took before and has given back does not count; nor do the
             optimiser's moments, which come with its first step.
@@ -44,6 +45,7 @@ class Preflight:
     step_seconds: float
     plain_step_seconds: float
     seconds: float
+    plain_seconds: float
     memory_mb: float
 
     def to_json(self) -> dict[str, float]:
@@ -121,14 +123,17 @@ def _measure(
     with_teacher = min(_step(trainer, batch, 1.0, backward=True)[0] for _ in range(_TIMED))
     memory = _most_memory(trainer.device)
     plain = min(_step(trainer, batch, 0.0, backward=True)[0] for _ in range(_TIMED))
-    steps = len(trainer.train_loader) * (trainer.epochs - trainer.start_epoch)
+    steps, epochs = len(trainer.train_loader), trainer.epochs - trainer.start_epoch
+    always = trainer.teacher is not None and trainer.teacher.must_answer
+    heard = epochs if always else max(0, trainer.schedule.epochs_heard - trainer.start_epoch)
     return Preflight(
         kd_loss=kd,
         gradient_ratio=gradient_ratio,
         reached=reached,
         step_seconds=with_teacher,
         plain_step_seconds=plain,
-        seconds=steps * with_teacher,
+        seconds=steps * (heard * with_teacher + (epochs - heard) * plain),
+        plain_seconds=steps * epochs * plain,
         memory_mb=memory / 1e6,
     )
 

@@ -180,7 +180,7 @@ def _forecast(context: StageContext, found: Mapping[str, float]) -> dict[str, fl
     """
     config, seconds = context.config, found["seconds"]
     if _born_again(config):  # the first generation has no teacher
-        seconds *= config.distill.generations + found["plain_step_seconds"] / found["step_seconds"]
+        seconds = config.distill.generations * seconds + found["plain_seconds"]
     forecast = {name: found[name] for name in ("step_seconds", "plain_step_seconds", "memory_mb")}
     forecast["seconds"] = float(f"{(1 + len(config.more_seeds)) * seconds:.4g}")
     forecast["cache_mb"] = round(_cache_mb(context), 2) if config.distill.scheme == "cached" else 0.0

@@ -56,6 +56,15 @@ def test_it_tells_what_it_found_and_leaves_the_run_alone(labelled, settings):
     json.dumps(found, allow_nan=False)
 
 
+@pytest.mark.parametrize("scheme", ["online-teacher", "mutual"])
+def test_epochs_at_the_end_that_hear_no_teacher_are_forecast_so(labelled, scheme):
+    settings = {**ONLINE, "distill.scheme": scheme, "student.epochs": 8, "distill.method": "response"}
+    forecast = api.preflight(labelled, settings=settings)["forecast"]
+    taught, plain = forecast["step_seconds"], forecast["plain_step_seconds"]
+    expected = 6 * (8 * taught if scheme == "mutual" else 6 * taught + 2 * plain)
+    assert forecast["seconds"] == pytest.approx(expected, rel=0.01)
+
+
 def test_without_a_distillation_there_is_nothing_to_look_at(labelled):
     with pytest.raises(ConfigError, match="no distillation loss"):
         api.preflight(labelled, settings={"distill.scheme": "labels"})
