@@ -278,7 +278,7 @@ class DistillSettings(Settings):
     """What the student hears of its teacher beside labels."""
 
     scheme: Literal["labels", "cached", "online-teacher", "self", "mutual"] = Field(
-        "cached",
+        "online-teacher",
         description="labels: nothing more; cached: its stored class probabilities and doubts; online-teacher: it looks "
         "at every batch; self: the student is its own teacher; mutual: two students teach each other",
     )
@@ -293,9 +293,15 @@ class DistillSettings(Settings):
     assistant: str | None = Field(
         None, description="a model between teacher and student, which learns from the one and teaches the other"
     )
-    method: str = Field("response", description="a method or a weighted sum, as response+cwd:0.5: `kdyolo methods`")
-    weight: float | Literal["auto"] = Field(
-        1.0, description="of the distillation beside the labels; auto: so that its gradient has distill.ratio"
+    method: str | None = Field(
+        None,
+        description="a method or a weighted sum, as response+cwd:0.5: `kdyolo methods`; left out: cwd with a single "
+        "teacher that looks at every batch, else response",
+    )
+    weight: float | Literal["auto"] | None = Field(
+        None,
+        description="of the distillation beside the labels; auto: so that its gradient has distill.ratio; left out: 1 "
+        "for response, else auto",
     )
     ratio: float = Field(0.5, gt=0, description="with weight auto: distillation gradient / label gradient")
     schedule: Literal["cosine", "constant"] = Field("cosine", description="course of the weight")
@@ -309,10 +315,17 @@ class DistillSettings(Settings):
 
     @field_validator("weight")
     @classmethod
-    def _not_negative(cls, weight: float | Literal["auto"]) -> float | Literal["auto"]:
-        if weight != "auto" and weight < 0:
+    def _not_negative(cls, weight: float | Literal["auto"] | None) -> float | Literal["auto"] | None:
+        if isinstance(weight, float) and weight < 0:
             raise ValueError("a weight is 0 or more, or auto")
         return weight
+
+
+class Distilling(DistillSettings):
+    """`DistillSettings` in which nothing is left out."""
+
+    method: str
+    weight: float | Literal["auto"]
 
 
 class CompareSettings(Settings):
@@ -401,6 +414,14 @@ class Config(Settings):
         """Which labels the student learns: `student.labels`, with ``auto`` resolved."""
         plain = {"labels": "pseudo", "self": "gt", "mutual": "gt"}.get(self.distill.scheme, "gt+pool")
         return plain if self.student.labels == "auto" else self.student.labels
+
+    @property
+    def distilling(self) -> Distilling:
+        """`distill`, and where method or weight were left out those that docs/benchmarks.md speaks for."""
+        settings, one_teacher = self.distill, not self.teacher.more
+        method = settings.method or ("cwd" if settings.scheme == "online-teacher" and one_teacher else "response")
+        weight = settings.weight if settings.weight is not None else (1.0 if method == "response" else "auto")
+        return Distilling.model_validate({**settings.model_dump(), "method": method, "weight": weight})
 
     @model_validator(mode="after")
     def _different_seeds(self) -> Self:

@@ -42,7 +42,7 @@ YOLO("yolov5n.yaml").train(data=a["data"], epochs=a["epochs"], imgsz=a["imgsz"],
 OURS = """
 import sys, json
 from pathlib import Path
-from kdyolo.config import DistillSettings, RuntimeSettings, TrainSettings
+from kdyolo.config import Distilling, RuntimeSettings, TrainSettings
 from kdyolo.distill.plan import Distillation
 from kdyolo.engine.job import TrainJob
 from kdyolo.engine.training import train
@@ -52,7 +52,7 @@ view = Path(a["data"]).parent
 job = TrainJob(Path(a["out"]) / "kdyolo", view / "images/train", view / "images/val", tuple(a["names"]),
     TrainSettings(model="yolov5n", from_scratch=True, epochs=a["epochs"], imgsz=a["imgsz"], batch=a["batch"]),
     None, 0, RuntimeSettings(device="cpu"), "bench", Path(a["out"]) / "log")
-told = Distillation(DistillSettings(scheme="online-teacher", method=a["method"], until_tail=False),
+told = Distillation(Distilling(scheme="online-teacher", method=a["method"], weight=1.0, until_tail=False),
     teachers=((Path(a["teacher"]), {}),))
 def make(**arguments):
     from kdyolo.distill.trainer import DistillTrainer
@@ -89,7 +89,7 @@ def cached_step(given: argparse.Namespace, data: Path, folder: Path) -> None:
     from kdyolo.engine.trainer import Trainer
 
     plain = trial(_job(given, data, folder / "plain", names), Silent(), Trainer)
-    told = listening(Distillation(config.distill, hearsay=hearsay))
+    told = listening(Distillation(config.distilling, hearsay=hearsay))
     heard = trial(_job(given, data, folder / "cached", names), Silent(), told)
     with plain as first, heard as second:
         steps = {"plain": _steps(first), "cached": _steps(second)}

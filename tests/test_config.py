@@ -132,3 +132,22 @@ def test_changed_keys_give_back_what_was():
     new = load_config(assignments=["student.epochs=8", "student.augment.mosaic=0", "data.source=null"], base=old)
     assert changed_keys(old, new) == {"student.epochs": 7, "student.augment.mosaic": 1.0, "data.source": "/x"}
     assert changed_keys(old, old) == {}
+
+
+@pytest.mark.parametrize(
+    ("given", "method", "weight"),
+    [
+        ({}, "cwd", "auto"),
+        ({"distill.method": "response"}, "response", 1.0),
+        ({"distill.method": "response+box"}, "response+box", "auto"),
+        ({"distill.weight": 2}, "cwd", 2.0),
+        ({"distill.scheme": "cached"}, "response", 1.0),
+        ({"distill.scheme": "cached", "distill.method": "hinton"}, "hinton", "auto"),
+        ({"distill.scheme": "self"}, "response", 1.0),
+        ({"teacher.checkpoint": "a.pt", "teacher.more": ["b.pt"]}, "response", 1.0),
+    ],
+)
+def test_method_and_weight_left_out_follow_from_the_scheme(given, method, weight):
+    config = load_config(overrides=given)
+    assert (config.distilling.method, config.distilling.weight) == (method, weight)
+    assert config.distilling.scheme == config.distill.scheme

@@ -157,7 +157,7 @@ def require_alike(student: HeadOutput, teacher: HeadOutput) -> None:
         if ours[place] != theirs[place]:
             raise ConfigError(
                 f"The student has {ours[place]} {what} and the teacher {theirs[place]}, so they cannot be compared.",
-                "Both need the same classes, image size and kind of head.",
+                "Both need the same classes, image size and kind of head; --scheme cached compares boxes alone.",
             )
     if student.features and teacher.features and ours[4:] != theirs[4:]:
         maps = " and ".join(str([tuple(m.shape[-2:]) for m in x.features]) for x in (student, teacher))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from kdyolo.config import DistillSettings
+from kdyolo.config import Distilling
 
 if TYPE_CHECKING:
     from kdyolo.distill.carry import Hearsay
@@ -32,7 +32,7 @@ class Distillation:
         generations: Facts of the students before this one, each the teacher of the next.
     """
 
-    settings: DistillSettings
+    settings: Distilling
     kind: Literal["frozen", "ema", "mutual", "deep"] = "frozen"
     teachers: tuple[tuple[Path, Mapping[int, int]], ...] = ()
     weights: NDArray[np.float64] | None = None

@@ -116,7 +116,7 @@ def preflight(context: StageContext) -> dict[str, Any]:
         StageError: See `distill.preflight.look`.
         KdyoloError: What the student's training itself would stop at.
     """
-    settings = context.config.distill
+    settings = context.config.distilling
     if settings.scheme == "labels":
         raise ConfigError(
             "The scheme 'labels' has no distillation loss to look at.",
@@ -238,7 +238,7 @@ def _look(context: StageContext, folder: Path) -> tuple[dict[str, float], str]:
     if _born_again(config):
         # The generation before is not there yet; one that has learnt nothing costs as much.
         checkpoints.save_untrained(config.student.model, job.class_names, config.seed + 1, folder / "before.pt")
-        told = Distillation(config.distill, teachers=((folder / "before.pt", {}),))
+        told = Distillation(config.distilling, teachers=((folder / "before.pt", {}),))
     else:
         heard = distillation(context, lessons, images, config.seed, "")
         assert heard is not None

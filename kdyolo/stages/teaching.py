@@ -13,7 +13,7 @@ from kdyolo.stages.training import Lesson, train_model
 from kdyolo.storage import sha256_file
 
 if TYPE_CHECKING:
-    from kdyolo.config import DistillSettings
+    from kdyolo.config import Distilling
     from kdyolo.datasets.view import ViewImage
     from kdyolo.distill.carry import Hearsay
     from kdyolo.distill.plan import Distillation
@@ -78,7 +78,7 @@ def distillation(
     from kdyolo.distill.plan import Distillation
     from kdyolo.pseudo import team
 
-    settings, teacher = context.config.distill, context.run.stage("teacher")
+    settings, teacher = context.config.distilling, context.run.stage("teacher")
     if settings.scheme == "cached":
         return Distillation(settings, hearsay=_hearsay(context, lessons, files))
     unheard = _unheard(context, lessons, files)
@@ -98,7 +98,7 @@ def distillation(
     return _born_again(context, files[0].parent, unheard, seed, part)
 
 
-def _labels_alone(settings: DistillSettings, unheard: Mapping[str, Hearsay]) -> Distillation | None:
+def _labels_alone(settings: Distilling, unheard: Mapping[str, Hearsay]) -> Distillation | None:
     """Nobody is heard; where labels are a teacher's, they say nothing of the classes it does not know."""
     from kdyolo.distill.plan import Distillation
 
@@ -116,14 +116,14 @@ def _born_again(
     """
     from kdyolo.distill.plan import Distillation
 
-    config, folder = context.config, context.run.stage("student")
+    config, settings, folder = context.config, context.config.distilling, context.run.stage("student")
     so_far: list[dict[str, Any]] = []
-    teacher = _labels_alone(config.distill, unheard)
-    for generation in range(config.distill.generations):
+    teacher = _labels_alone(settings, unheard)
+    for generation in range(settings.generations):
         place = f"{part}/generation-{generation}" if part else f"generation-{generation}"
         so_far.append(train_model(context, "student", config.student, images, teacher, place, seed))
         before = folder / place / "best.pt"
-        teacher = Distillation(config.distill, teachers=((before, {}),), hearsay=unheard, generations=tuple(so_far))
+        teacher = Distillation(settings, teachers=((before, {}),), hearsay=unheard, generations=tuple(so_far))
     assert teacher is not None
     return teacher
 

@@ -30,7 +30,7 @@ def _recipe(config: Config) -> dict[str, Any]:
 
 
 def _student_settings(config: Config) -> dict[str, Any]:
-    distill = config.distill.model_dump(mode="json") if config.distill.scheme != "labels" else {"scheme": "labels"}
+    distill = config.distilling.model_dump(mode="json") if config.distill.scheme != "labels" else {"scheme": "labels"}
     return {**_recipe(config), "labels": config.student_labels, "distill": distill}
 
 
@@ -50,7 +50,7 @@ def _check(run: RunDir, config: Config) -> None:
 def _check_student(run: RunDir, config: Config) -> None:
     from kdyolo.distill.registry import parse
 
-    recipe = parse(config.distill.method)
+    recipe = parse(config.distilling.method)
     _check_scheme(config, recipe)
     _check(run, config)
     if config.distill.scheme != "labels" and (config.distill.scheme, config.distill.self_teacher) != ("self", "deep"):

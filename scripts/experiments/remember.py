@@ -1,8 +1,9 @@
 """A teacher whose answers are kept on disk, for many students that see the same batches.
 
-Arms of one seed get the same images in the same order with the same augmentation, also under two conditions that share
-their teacher (``all`` and ``bought``), so what the teacher says of a batch need not be computed for each of them. An answer is found by what it depends on, the teacher's
-weights and the pixels, and comes back bit for bit; a student trained so is the same, but its seconds mean nothing.
+Arms of one seed get the same images in the same order with the same augmentation, also under two conditions that
+share their teacher (``all`` and ``bought``), so what the teacher says of a batch need not be computed for each of
+them. An answer is found by what it depends on, the teacher's weights and the pixels, and comes back bit for bit; a
+student trained so is the same, but its seconds mean nothing.
 """
 
 from __future__ import annotations

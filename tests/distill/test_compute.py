@@ -42,7 +42,12 @@ def test_every_generation_is_a_training_that_is_then_asked():
 
 def test_images_made_by_the_teacher_cost_its_gradients():
     made = {"pseudo__synthetic": 10, "pseudo__synthetic_steps": 50, "pseudo__synthetic_imgsz": 160}
+    made["distill__scheme"] = "cached"
     assert factor(asked=0, **made) == pytest.approx(1 + 3 * 210 * 10 * 50 / 4 / (21 * 100 * 20))
+
+
+def test_the_default_is_a_teacher_that_labels_the_pool_and_is_asked_at_every_batch():
+    assert factor() == pytest.approx(1 + (210 * 16 + 210 * 4) / (21 * 20))
 
 
 def test_a_smaller_pool_to_ask_costs_less():

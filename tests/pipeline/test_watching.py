@@ -177,6 +177,7 @@ def test_student_against_control(run):
 
 
 def test_the_student_will_take_what_its_control_took(run):
+    begin(run, **{"distill.scheme": "cached"})
     put(run, "baseline", seconds=123.0)
     assert {s.name: s.left for s in look(run, NOW).stages}["student"] == 123.0
     put(run, "baseline", "running", seconds=0.0)

@@ -163,7 +163,7 @@ def test_speeds_of_the_same_conditions_are_compared(board, three, tmp_path):
 def test_only_settings_that_differ_are_listed(board, three):
     settings = board(*three)["tables"][0]["settings"]
     assert set(settings) == {"seed", "distill.scheme", "split.labels_fraction"}
-    assert settings["distill.scheme"] == {"good": "cached", "close": "labels", "bad": "cached"}
+    assert settings["distill.scheme"] == {"good": "online-teacher", "close": "labels", "bad": "online-teacher"}
 
 
 def test_what_cannot_be_shown_is_named_with_what_to_do(board, three, tmp_path):

@@ -28,7 +28,7 @@ SCHEMES = {
     "deep": {"distill.scheme": "self", "distill.self_teacher": "deep"},
     "mutual": {"distill.scheme": "mutual", "distill.method": "response+at"},
 }
-LOUD = {"distill.warmup_epochs": 0, "distill.schedule": "constant", "distill.until_tail": False}
+LOUD = {"distill.weight": 1.0, "distill.warmup_epochs": 0, "distill.schedule": "constant", "distill.until_tail": False}
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.slow
 
 BESIDE = {
     "labels": {"distill.scheme": "labels"},
-    "online-teacher": {"distill.scheme": "online-teacher"},
+    "online-teacher": {"distill.scheme": "online-teacher", "distill.method": "response"},
     "mutual": {"distill.scheme": "mutual"},
     "ema": {"distill.scheme": "self", "distill.self_teacher": "ema"},
     "deep": {"distill.scheme": "self", "distill.self_teacher": "deep"},
