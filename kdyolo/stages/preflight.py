@@ -241,7 +241,7 @@ def _look(context: StageContext, folder: Path) -> tuple[dict[str, float], str]:
         told = Distillation(config.distilling, teachers=((folder / "before.pt", {}),))
     else:
         heard = distillation(context, lessons, images, config.seed, "")
-        assert heard is not None
+        assert heard is not None  # the scheme is not `labels`
         told = heard
     from kdyolo.distill.preflight import look
 
