@@ -6,7 +6,8 @@
 One table for each data set and condition, in markdown, best validation first: what is chosen is chosen on validation,
 and the test column only says what came of it. With several seeds the difference is paired by seed and its interval is
 Student's t over the seeds; with one there is none. Seconds are those of the fastest training (an empty field: it was
-stopped on the way, which counts as time).
+stopped on the way, which counts as time). A last table takes all of them together: such trainings share test images
+and controls, so it counts and has no interval. Needs `pip install 'kdyolo[bench]'`.
 """
 
 from __future__ import annotations
@@ -27,11 +28,16 @@ CONDITIONS = {
 MARKER = "<!-- tables of scripts/experiments/summarise.py -->"
 
 
+def gaps(table: pd.DataFrame, arm: str, baseline: str, measure: str) -> pd.Series:
+    """Arm minus baseline in points, of each data set, condition and seed that has both."""
+    keys = ["data", "condition", "seed"]
+    ours, theirs = (table[table.arm == name].set_index(keys)[measure] for name in (arm, baseline))
+    return 100 * (ours - theirs).dropna()
+
+
 def difference(table: pd.DataFrame, arm: str, baseline: str, measure: str) -> str:
     """Arm minus baseline in points, paired by seed."""
-    pairs = table[table.arm == arm].set_index("seed")[measure].to_frame("arm")
-    pairs = pairs.join(table[table.arm == baseline].set_index("seed")[measure].rename("baseline"), how="inner")
-    gap = 100 * (pairs["arm"] - pairs["baseline"])
+    gap = gaps(table, arm, baseline, measure)
     if len(gap) < 2:
         return f"{gap.mean():+.1f}" if len(gap) else "n/a"
     half = stats.t.ppf(0.975, len(gap) - 1) * gap.std(ddof=1) / np.sqrt(len(gap))
@@ -54,15 +60,39 @@ def rows(table: pd.DataFrame, baseline: str) -> pd.DataFrame:
     return pd.DataFrame(found).sort_values("order", kind="stable").drop(columns="order")
 
 
+def together(table: pd.DataFrame, baseline: str) -> pd.DataFrame:
+    """One row an arm that has as many trainings as the baseline: mean difference, worst, and how often it was above."""
+    found = []
+    for arm in table.arm.unique():
+        gap = {measure: gaps(table, arm, baseline, measure) for measure in MEASURES}
+        count = len(gap[MEASURES[0]])
+        if arm == baseline or count < (table.arm == baseline).sum():
+            continue
+        row: dict[str, object] = {"arm": arm}
+        for measure, values in gap.items():
+            short = measure.removesuffix("_mAP50_95")
+            row[f"{short}, mean difference"] = f"{values.mean():+.1f}"
+            row[f"{short}, above"] = f"{(values > 0).sum()} of {count}"
+            row[f"{short}, worst mean of a condition"] = f"{values.groupby(['data', 'condition']).mean().min():+.1f}"
+        found.append((-gap[MEASURES[0]].mean(), row))
+    return pd.DataFrame([row for _, row in sorted(found, key=lambda item: item[0])])
+
+
+def markdown(title: str, summary: pd.DataFrame) -> str:
+    """A title and a table."""
+    lines = [f"*{title}*:", "", "| " + " | ".join(summary.columns) + " |", "|---" * len(summary.columns) + "|"]
+    lines += ["| " + " | ".join(map(str, values)) + " |" for values in summary.itertuples(index=False)]
+    return "\n".join(lines)
+
+
 def tables(table: pd.DataFrame, baseline: str) -> str:
-    """A heading and a table in markdown for each data set and condition."""
-    parts = []
-    for (data, condition), group in sorted(table.groupby(["data", "condition"]), key=lambda item: item[0]):
-        summary = rows(group, baseline)
-        lines = [f"*{data}, {CONDITIONS[str(condition)]}*:", ""]
-        lines += ["| " + " | ".join(summary.columns) + " |", "|---" * len(summary.columns) + "|"]
-        lines += ["| " + " | ".join(map(str, values)) + " |" for values in summary.itertuples(index=False)]
-        parts.append("\n".join(lines))
+    """A table in markdown for each data set and condition, and one of them together."""
+    groups = sorted(table.groupby(["data", "condition"]), key=lambda item: item[0])
+    parts = [
+        markdown(f"{data}, {CONDITIONS[str(condition)]}", rows(group, baseline)) for (data, condition), group in groups
+    ]
+    if len(summary := together(table, baseline)):
+        parts.append(markdown(f"All together, arms with a training for each of the {baseline}'s", summary))
     return "\n\n".join(parts)
 
 

@@ -238,7 +238,7 @@ def test_a_teacher_beside_the_student(model, raw):
     loss, _ = criterion.loss(raw, {**batch(), "kd_teacher": HeadOutput.from_raw(theirs, strides)})
     assert loss[3] > 0
     loss, _ = DistillLoss(model, objective(), weight=1.0).loss(raw, {**batch(), "kd_teacher": same})
-    assert float(loss[3]) == pytest.approx(0, abs=1e-5)
+    assert loss[3].item() == pytest.approx(0, abs=1e-5)
 
 
 def test_gradients_are_compared_only_when_watched(model, raw):
