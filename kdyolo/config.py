@@ -293,11 +293,7 @@ class DistillSettings(Settings):
     assistant: str | None = Field(
         None, description="a model between teacher and student, which learns from the one and teaches the other"
     )
-    method: str | None = Field(
-        None,
-        description="a method or a weighted sum, as response+cwd:0.5: `kdyolo methods`; left out: cwd with a single "
-        "teacher that looks at every batch, else response",
-    )
+    method: str = Field("response", description="a method or a weighted sum, as response+cwd:0.5: `kdyolo methods`")
     weight: float | Literal["auto"] | None = Field(
         None,
         description="of the distillation beside the labels; auto: so that its gradient has distill.ratio; left out: 1 "
@@ -324,7 +320,6 @@ class DistillSettings(Settings):
 class Distilling(DistillSettings):
     """`DistillSettings` in which nothing is left out."""
 
-    method: str
     weight: float | Literal["auto"]
 
 
@@ -417,11 +412,10 @@ class Config(Settings):
 
     @property
     def distilling(self) -> Distilling:
-        """`distill`, and where method or weight were left out those that docs/benchmarks.md speaks for."""
-        settings, one_teacher = self.distill, not self.teacher.more
-        method = settings.method or ("cwd" if settings.scheme == "online-teacher" and one_teacher else "response")
-        weight = settings.weight if settings.weight is not None else (1.0 if method == "response" else "auto")
-        return Distilling.model_validate({**settings.model_dump(), "method": method, "weight": weight})
+        """`distill`, and the weight where it was left out: the scale of `response` is known, of others it is not."""
+        settings = self.distill
+        weight = settings.weight if settings.weight is not None else (1.0 if settings.method == "response" else "auto")
+        return Distilling.model_validate({**settings.model_dump(), "weight": weight})
 
     @model_validator(mode="after")
     def _different_seeds(self) -> Self:

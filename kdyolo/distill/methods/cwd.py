@@ -21,7 +21,7 @@ INFO = MethodInfo(
     equation="sum_l tau^2 / (B C_l) sum_bc KL(softmax_HW(y/tau) || softmax_HW(z/tau)), tau = 1",
     differs="both maps are normalised per channel first, and tau = 1 where the paper takes 4",
     cost="an adapter, and a softmax over all teacher channels",
-    use="the default with a single teacher beside the student: it heeds the peaks of a map and not its scale",
+    use="the first choice among feature methods: it heeds the peaks of a map and not its scale",
     adapter=1,
 )
 TAU = 1.0

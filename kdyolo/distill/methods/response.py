@@ -1,4 +1,4 @@
-"""What the teacher answers, classes and boxes: the default where its maps cannot be had."""
+"""The default: what the teacher answers, classes and boxes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ INFO = MethodInfo(
     formula="0.5 bckd + 1.5 ld: in the proportions of the ground-truth loss",
     equation="0.5 L_bckd + 1.5 L_ld",
     cost="next to nothing: the outputs only, no parameters",
-    use="the default wherever it is not cwd; response+box adds the overlap of the boxes",
+    use="the default; response+box adds the overlap of the boxes",
     replayable=True,
     min_bins=2,
     parts={"bckd": 0.5, "ld": 1.5},
