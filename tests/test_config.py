@@ -138,7 +138,11 @@ def test_changed_keys_give_back_what_was():
     ("given", "weight"),
     [
         ({}, 1.0),
+        ({"distill.method": "response"}, 1.0),
         ({"distill.scheme": "cached"}, 1.0),
+        ({"distill.scheme": "cached", "distill.method": "hinton"}, "auto"),
+        ({"distill.scheme": "self"}, 1.0),
+        ({"teacher.checkpoint": "a.pt", "teacher.more": ["b.pt"]}, 1.0),
         ({"distill.method": "response+box"}, "auto"),
         ({"distill.method": "cwd"}, "auto"),
         ({"distill.method": "cwd", "distill.weight": 2}, 2.0),
@@ -146,4 +150,6 @@ def test_changed_keys_give_back_what_was():
     ],
 )
 def test_a_weight_left_out_follows_from_the_method(given, weight):
-    assert load_config(overrides=given).distilling.weight == weight
+    config = load_config(overrides=given)
+    assert config.distilling.model_dump() == {**config.distill.model_dump(), "weight": weight}
+    assert config.distilling.method == given.get("distill.method", "response")

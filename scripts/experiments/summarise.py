@@ -48,16 +48,15 @@ def rows(table: pd.DataFrame, baseline: str) -> pd.DataFrame:
     """One row an arm, best on validation first."""
     found = []
     for arm, group in table.groupby("arm", sort=False):
-        row = {"arm": arm, "seeds": len(group)}
+        row: dict[str, object] = {"arm": arm, "seeds": len(group)}
         for measure in MEASURES:
             short = measure.removesuffix("_mAP50_95")
             spread = f" +- {100 * group[measure].std(ddof=1):.1f}" if len(group) > 1 else ""
             row[short] = f"{100 * group[measure].mean():.1f}{spread}"
             row[f"{short}, difference"] = "" if arm == baseline else difference(table, str(arm), baseline, measure)
         row["seconds"] = "" if group.train_seconds.isna().all() else f"{group.train_seconds.min():.0f}"
-        row["order"] = -group["val_mAP50_95"].mean()
-        found.append(row)
-    return pd.DataFrame(found).sort_values("order", kind="stable").drop(columns="order")
+        found.append((group[MEASURES[0]].mean(), row))
+    return best_first(found)
 
 
 def together(table: pd.DataFrame, baseline: str) -> pd.DataFrame:
@@ -78,8 +77,13 @@ def together(table: pd.DataFrame, baseline: str) -> pd.DataFrame:
             row[f"{short}, mean difference"] = f"{means[measure].mean():+.1f}"
             row[f"{short}, least"] = f"{means[measure].min():+.1f}"
             row[f"{short}, above"] = f"{(values > 0).sum()} of {count}"
-        found.append((-means[MEASURES[0]].mean(), row))
-    return pd.DataFrame([row for _, row in sorted(found, key=lambda item: item[0])])
+        found.append((means[MEASURES[0]].mean(), row))
+    return best_first(found)
+
+
+def best_first(found: list[tuple[float, dict[str, object]]]) -> pd.DataFrame:
+    """Rows by what they are ranked by, the highest first."""
+    return pd.DataFrame([row for _, row in sorted(found, key=lambda item: -item[0])])
 
 
 def markdown(title: str, summary: pd.DataFrame) -> str:
@@ -91,9 +95,9 @@ def markdown(title: str, summary: pd.DataFrame) -> str:
 
 def tables(table: pd.DataFrame, baseline: str) -> str:
     """A table in markdown for each data set and condition, and one of them together."""
-    groups = sorted(table.groupby(["data", "condition"]), key=lambda item: item[0])
     parts = [
-        markdown(f"{data}, {CONDITIONS[str(condition)]}", rows(group, baseline)) for (data, condition), group in groups
+        markdown(f"{data}, {CONDITIONS[str(condition)]}", rows(group, baseline))
+        for (data, condition), group in table.groupby(["data", "condition"])
     ]
     if len(summary := together(table, baseline)):
         parts.append(markdown(f"All together, arms with a training for each of the {baseline}'s", summary))
